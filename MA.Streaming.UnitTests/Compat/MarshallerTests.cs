@@ -60,15 +60,6 @@ public sealed class MarshallerTests
     }
 
     [Test]
-    public void Marshaller_NullDelegate_Throws()
-    {
-        Assert.That(() => new Marshaller<string>(null!, Encoding.UTF8.GetString), Throws.ArgumentNullException);
-        Assert.That(() => new Marshaller<string>(Encoding.UTF8.GetBytes, null!), Throws.ArgumentNullException);
-        Assert.That(() => new Marshaller<string>(null!, (DeserializationContext _) => ""), Throws.ArgumentNullException);
-        Assert.That(() => new Marshaller<string>((_, _) => { }, null!), Throws.ArgumentNullException);
-    }
-
-    [Test]
     public void StringMarshaller_NonAsciiText_TravelsAsUtf8()
     {
         var marshaller = Marshallers.StringMarshaller;

@@ -39,12 +39,6 @@ public sealed class StreamTests
     }
 
     [Test]
-    public void MoveNext_NullReader_Throws()
-    {
-        Assert.That(async () => await ((IAsyncStreamReader<string>)null!).MoveNext(), Throws.ArgumentNullException);
-    }
-
-    [Test]
     public void Streams_DerivedMessage_AreVariant()
     {
         Assert.That(new ListReader<string>([]), Is.InstanceOf<IAsyncStreamReader<object>>());
