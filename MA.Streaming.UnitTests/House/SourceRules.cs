@@ -93,6 +93,15 @@ internal sealed partial class SourceRules
     }
 
     [Test]
+    public void Projects_Each_IsInTheSolution() => Assert.That(
+        ProjectsMissingFrom(SourceTree.Read("MA.Streaming.sln").Text, Projects().Select(project => project.Path)), Is.Empty);
+
+    [Test]
+    public void ProjectsMissingFrom_ProjectThatNobodyAdded_IsFound() => Assert.That(
+        ProjectsMissingFrom(""" = "A", "src\A.csproj", """, ["src/A.csproj", "src/B.csproj"]),
+        Is.EqualTo(new[] { "src/B.csproj" }));
+
+    [Test]
     public void Internals_SeenByFewOnly() => Assert.That(
         Projects().Concat(SourceTree.ProductCode).SelectMany(InternalsShown), Is.Empty);
 
@@ -223,6 +232,9 @@ internal sealed partial class SourceRules
 
         static bool IsOurs(string reference) => reference.StartsWith("MA.", StringComparison.Ordinal);
     }
+
+    private static IEnumerable<string> ProjectsMissingFrom(string solution, IEnumerable<string> projects) =>
+        projects.Where(path => !solution.Contains($"\"{path.Replace('/', '\\')}\"", StringComparison.Ordinal));
 
     private static IEnumerable<string> InternalsShown(SourceText file) =>
         from Match match in InternalsVisibleTo().Matches(file.Text)
