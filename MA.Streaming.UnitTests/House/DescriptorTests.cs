@@ -33,7 +33,10 @@ internal sealed partial class DescriptorTests
         var file = new FileDescriptorProto { MessageType = { new DescriptorProto { Name = "A" } } };
         file.MessageType[0].Field.Add(new FieldDescriptorProto
         {
-            Name = "name", Number = 2, Type = FieldDescriptorProto.Types.Type.String, Label = FieldDescriptorProto.Types.Label.Optional,
+            Name = "name",
+            Number = 2,
+            Type = FieldDescriptorProto.Types.Type.String,
+            Label = FieldDescriptorProto.Types.Label.Optional,
         });
 
         var differences = Differences(frozen, [.. Lines(file).Where(line => line.StartsWith("message", StringComparison.Ordinal))]);

@@ -118,7 +118,9 @@ internal sealed class PackageTests
     {
         var start = new ProcessStartInfo("dotnet", ["pack", project, "--no-build", "--nologo", "-v", "q", "-c", configuration, "-o", folder])
         {
-            WorkingDirectory = SourceTree.Root, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = SourceTree.Root,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
 
         // What the test host was started with is not for another build.
