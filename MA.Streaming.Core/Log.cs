@@ -8,7 +8,7 @@ internal static partial class Log
     // 100: start, stop, configuration
 
     [LoggerMessage(EventId = 100, Level = LogLevel.Information, Message = "Stream API ready on broker {Broker}, strategy {Strategy}; acknowledged survives: {Durability}")]
-    public static partial void Ready(this ILogger logger, string broker, string strategy, string durability);
+    public static partial void Ready(this ILogger logger, string broker, Abstraction.StreamCreationStrategy strategy, string durability);
 
     [LoggerMessage(EventId = 101, Level = LogLevel.Information, Message = "Stream API stopped")]
     public static partial void Stopped(this ILogger logger);
