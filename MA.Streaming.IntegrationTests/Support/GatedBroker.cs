@@ -14,6 +14,7 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     private TaskCompletionSource? _heldTopics;
     private int _heldNow;
     private int _reads;
+    private int _breaks;
 
     public BrokerInfo Info => inner.Info;
 
@@ -28,6 +29,12 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
 
     /// <summary>How many appends were held at once at most.</summary>
     public int HeldMost { get; private set; }
+
+    /// <summary>Asking for watermarks fails.</summary>
+    public bool FailWatermarks { get; set; }
+
+    /// <summary>Every read that is open fails before its next batch.</summary>
+    public void BreakReads() => Interlocked.Increment(ref _breaks);
 
     public void Hold()
     {
@@ -92,9 +99,14 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     public async IAsyncEnumerable<RecordBatch> ReadAsync(ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         CountReads(1);
+        var breaks = Volatile.Read(ref _breaks);
         try
         {
-            await foreach (var batch in inner.ReadAsync(request, cancellationToken)) yield return batch;
+            await foreach (var batch in inner.ReadAsync(request, cancellationToken))
+            {
+                if (breaks != Volatile.Read(ref _breaks)) throw new BrokerException(BrokerError.Unavailable, "injected failure");
+                yield return batch;
+            }
         }
         finally
         {
@@ -103,7 +115,9 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     }
 
     public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken) =>
-        inner.GetWatermarksAsync(partitions, cancellationToken);
+        FailWatermarks
+            ? ValueTask.FromException<IReadOnlyList<Watermarks>>(new BrokerException(BrokerError.Unavailable, "injected failure"))
+            : inner.GetWatermarksAsync(partitions, cancellationToken);
 
     public ValueTask<IReadOnlyList<long>> FindOffsetsAsync(
         IReadOnlyList<TopicPartition> partitions, DateTimeOffset notBefore, CancellationToken cancellationToken) =>
