@@ -145,9 +145,8 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
     private void Listen(CancellationToken cancellationToken)
     {
         if (cancellationToken == _listeningTo) return;
-        _listening.Unregister();
         _listeningTo = cancellationToken;
-        _listening = cancellationToken.UnsafeRegister(
+        var listening = cancellationToken.UnsafeRegister(
             static (state, token) =>
             {
                 var stream = (InProcessRequestStream<TRequest, TResponse>)state!;
@@ -156,6 +155,8 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
                 reading?.TrySetCanceled(token);
             },
             this);
+        lock (_gate) (listening, _listening) = (_listening, listening);
+        listening.Unregister();
     }
 
     private Task Waiting(TaskCompletionSource writing, CancellationToken cancellationToken)
@@ -188,6 +189,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         TaskCompletionSource<bool>? reading;
         TaskCompletionSource? writing;
         bool wasTaken;
+        CancellationTokenRegistration listening;
         lock (_gate)
         {
             _hasEnded = true;
@@ -195,9 +197,10 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
             (writing, _writing) = (_writing, null);
             wasTaken = _offered is null;
             _offered = null;
+            listening = _listening;
         }
 
-        _listening.Unregister();
+        listening.Unregister();
         reading?.TrySetCanceled(CancellationToken.None);
         if (wasTaken) writing?.TrySetResult();
         else writing?.TrySetException(_call.ToException(_call.GetStatus()));
