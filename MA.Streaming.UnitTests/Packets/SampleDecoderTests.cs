@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using MA.Streaming.Core.Packets;
 using MA.Streaming.OpenData;
+using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Packets;
 
