@@ -1,0 +1,1 @@
+System.Console.WriteLine(new Telemetry.Car.SimulatedCar(3, 1).Play(Telemetry.DataFormats.Inline).GroupBy(p => p.Type).Select(g => $"{g.Key} {g.Count()} {g.Sum(p => p.Samples)} {g.Sum(p => p.Content.Length)}").Aggregate((a, b) => a + "\n" + b));
