@@ -1,0 +1,308 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using MA.Streaming.API;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Internal;
+using Microsoft.Extensions.Logging;
+
+namespace MA.Streaming.Core.Packets;
+
+/// <summary>Records of one stream, in order. Valid until the next is asked for.</summary>
+internal readonly record struct StreamBatch(string Stream, TopicPartition Source, IReadOnlyList<Record> Records);
+
+/// <summary>Where a read starts: every partition it knows of, with the stream's name its packets are delivered under.</summary>
+internal sealed class ReadPlan(string dataSource, bool essentials)
+{
+    public string DataSource { get; } = dataSource;
+
+    public bool IsEssentials { get; } = essentials;
+
+    public Dictionary<TopicPartition, ReadPosition> Positions { get; } = [];
+}
+
+/// <summary>How far a read is in one partition.</summary>
+internal sealed class ReadPosition(string stream, long next)
+{
+    public string Stream { get; } = stream;
+
+    public long Next { get; set; } = next;
+
+    /// <summary>False until the first batch: until then retention may move the start of a read that begins at the beginning.</summary>
+    public bool HasRead { get; set; }
+}
+
+/// <summary>Merges the partitions of a connection; rides out broker faults; takes up streams that appear while it reads.</summary>
+internal sealed class PacketReader(
+    IBroker broker, TopicLayout layout, TopicDirectory directory, StreamingApiLimits limits, Telemetry telemetry, TimeProvider clock, ILogger logger)
+{
+    private const long Latest = -1;
+
+    /// <summary>Positions a read of the packets of a connection.</summary>
+    public async Task<ReadPlan> PlanAsync(ConnectionDetails details, CancellationToken cancellationToken)
+    {
+        var plan = new ReadPlan(details.DataSource, essentials: false);
+        var starts = new Dictionary<TopicPartition, (string Stream, long Start)>();
+        foreach (var (source, stream, start) in Sources(details)) starts.TryAdd(source, (stream, start));
+        await PositionAsync(plan, starts, cancellationToken).ConfigureAwait(false);
+        return plan;
+    }
+
+    /// <summary>Positions a read of the essential packets of a connection.</summary>
+    public async Task<ReadPlan> PlanEssentialsAsync(ConnectionDetails details, CancellationToken cancellationToken)
+    {
+        var plan = new ReadPlan(details.DataSource, essentials: true);
+        var topic = TopicLayout.EssentialsTopic(details.DataSource);
+        var starts = new Dictionary<TopicPartition, (string, long)>();
+        for (var partition = 0; partition < Math.Max(1, directory.PartitionsOf(topic)); partition++)
+        {
+            starts[new(topic, partition)] = ("", StartIn(partition, details.EssentialsOffset));
+        }
+
+        await PositionAsync(plan, starts, cancellationToken).ConfigureAwait(false);
+        return plan;
+    }
+
+    /// <summary>The records of a plan that belong to the session, for ever, or for essentials to the high watermark.</summary>
+    public async IAsyncEnumerable<StreamBatch> ReadAsync(
+        ConnectionDetails details, ReadPlan plan, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        ReadOnlyMemory<byte> session = Encoding.UTF8.GetBytes(details.SessionKey);
+        var backoff = new Backoff();
+        using var grown = new GrowthSignal();
+        using var subscription = plan.IsEssentials ? null : directory.Subscribe(topic => Concerns(details, topic), grown.Set);
+        if (!plan.IsEssentials) AddNewSources(details, plan);
+        while (plan.Positions.Count > 0 || !plan.IsEssentials)
+        {
+            using var reading = grown.LinkTo(cancellationToken);
+            if (!plan.IsEssentials) AddNewSources(details, plan);
+            var request = new ReadRequest(
+                [.. plan.Positions.Select(p => new Position(p.Key, p.Value.Next))], limits.ReadAheadBytes, ToHighWatermark: plan.IsEssentials);
+            var batches = Read(request, reading.Token).GetAsyncEnumerator(reading.Token);
+            await using var disposing = batches.ConfigureAwait(false);
+            while (true)
+            {
+                bool more;
+                try
+                {
+                    more = await batches.MoveNextAsync().ConfigureAwait(false);
+                }
+                catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+                {
+                    break; // A stream appeared or a topic has grown: read on with it.
+                }
+                catch (BrokerException exception) when (exception.IsTransient)
+                {
+                    var delay = backoff.Next();
+                    logger.ReadInterrupted(details.DataSource, delay, exception);
+                    await Task.Delay(delay, clock, cancellationToken).ConfigureAwait(false);
+                    break;
+                }
+                catch (BrokerException exception)
+                {
+                    throw Errors.From(exception, $"reading {details.DataSource}");
+                }
+                catch (ObjectDisposedException)
+                {
+                    throw Errors.ShuttingDown();
+                }
+
+                if (!more)
+                {
+                    if (plan.IsEssentials) yield break;
+                    throw Errors.OutOfRange($"reading {details.DataSource}: its topics were deleted; nothing of them is left");
+                }
+
+                backoff.Reset();
+                var batch = batches.Current;
+                var position = plan.Positions[batch.Source];
+                if (batch.Missing is { } missing) CheckMissing(details, position, batch, missing);
+                if (batch.Records.Count > 0)
+                {
+                    telemetry.Read(telemetry.TagsOf(details.DataSource, position.Stream), batch.Records.Count, plan.IsEssentials);
+                    var records = session.IsEmpty ? batch.Records : OfSession(batch.Records, session.Span);
+                    if (records.Count > 0) yield return new StreamBatch(position.Stream, batch.Source, records);
+                }
+
+                position.Next = batch.NextOffset;
+                position.HasRead = true;
+            }
+        }
+    }
+
+    // Nothing to read yet is something to wait for.
+    private IAsyncEnumerable<RecordBatch> Read(ReadRequest request, CancellationToken cancellationToken) =>
+        request.From.Count > 0 ? broker.ReadAsync(request, cancellationToken) : WaitAsync(cancellationToken);
+
+    private static async IAsyncEnumerable<RecordBatch> WaitAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+        yield break;
+    }
+
+    private static long StartIn(int partition, long offset) => partition == 0 || offset <= 0 ? offset : 0;
+
+    private static List<Record> OfSession(IReadOnlyList<Record> records, ReadOnlySpan<byte> session)
+    {
+        var own = new List<Record>();
+        foreach (var record in records)
+        {
+            if (record.Key is { } key && key.Span.SequenceEqual(session)) own.Add(record);
+        }
+
+        return own;
+    }
+
+    // Every partition of a connection's streams that exists, or is listed and may come to exist; the first mention of a partition names it.
+    private IEnumerable<(TopicPartition Source, string Stream, long Start)> Sources(ConnectionDetails details)
+    {
+        var dataSource = details.DataSource;
+        var mainExists = Math.Max(1, directory.PartitionsOf(dataSource));
+        if (details.Streams.Count == 0)
+        {
+            for (var partition = 0; partition < mainExists; partition++)
+            {
+                var stream = layout.FirstStreamOf(partition);
+                if (partition == 0 && stream.Length == 0 && details.ExcludeMainStream) continue;
+                if (!layout.IsPartitionBased && details.ExcludeMainStream) continue;
+                yield return (new(dataSource, partition), stream, StartIn(partition, details.MainOffset));
+            }
+
+            if (layout.IsPartitionBased) yield break;
+            foreach (var stream in directory.StreamsOf(dataSource))
+            {
+                var start = details.MainOffset == Latest ? Latest : 0;
+                foreach (var source in PartitionsOf(TopicLayout.StreamTopic(dataSource, stream))) yield return (source, stream, start);
+            }
+
+            yield break;
+        }
+
+        for (var i = 0; i < details.Streams.Count; i++)
+        {
+            var stream = details.Streams[i];
+            var offset = i < details.StreamOffsets.Count ? details.StreamOffsets[i] : 0;
+            if (stream.Length == 0) yield return (new(dataSource, 0), "", offset);
+            else if (!layout.IsPartitionBased)
+            {
+                foreach (var source in PartitionsOf(TopicLayout.StreamTopic(dataSource, stream)))
+                {
+                    yield return (source, stream, StartIn(source.Partition, offset));
+                }
+            }
+            else if (layout.TryGetMapped(stream, out var partition))
+            {
+                yield return (new(dataSource, partition), stream, offset);
+            }
+        }
+
+        if (!details.ExcludeMainStream) yield return (new(dataSource, 0), "", details.MainOffset);
+    }
+
+    private IEnumerable<TopicPartition> PartitionsOf(string topic)
+    {
+        for (var partition = 0; partition < Math.Max(1, directory.PartitionsOf(topic)); partition++) yield return new(topic, partition);
+    }
+
+    private bool Concerns(ConnectionDetails details, string topic)
+    {
+        if (!topic.StartsWith(details.DataSource, StringComparison.Ordinal)) return false;
+        if (topic.Length == details.DataSource.Length) return true;
+        if (layout.IsPartitionBased || topic[details.DataSource.Length] != '.') return false;
+        return details.Streams.Count == 0 || details.Streams.Contains(topic[(details.DataSource.Length + 1)..]);
+    }
+
+    // What appears while reading is read from its beginning.
+    private void AddNewSources(ConnectionDetails details, ReadPlan plan)
+    {
+        foreach (var (source, stream, _) in Sources(details))
+        {
+            if (!plan.Positions.ContainsKey(source)) plan.Positions.Add(source, new ReadPosition(stream, 0));
+        }
+    }
+
+    private async Task PositionAsync(
+        ReadPlan plan, Dictionary<TopicPartition, (string Stream, long Start)> starts, CancellationToken cancellationToken)
+    {
+        var sources = starts.Keys.ToList();
+        IReadOnlyList<Watermarks> marks;
+        try
+        {
+            marks = sources.Count == 0 ? [] : await broker.GetWatermarksAsync(sources, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BrokerException exception)
+        {
+            throw Errors.From(exception, $"positioning a read of {plan.DataSource}");
+        }
+
+        for (var i = 0; i < sources.Count; i++)
+        {
+            var (stream, start) = starts[sources[i]];
+            var next = start == Latest ? marks[i].High : Math.Clamp(start, marks[i].Low, marks[i].High);
+            plan.Positions.Add(sources[i], new ReadPosition(stream, next));
+        }
+    }
+
+    private void CheckMissing(ConnectionDetails details, ReadPosition position, RecordBatch batch, MissingRange missing)
+    {
+        var name = position.Stream.Length == 0 ? $"the main stream of {details.DataSource}" : $"stream '{position.Stream}' of {details.DataSource}";
+        switch (missing.Reason)
+        {
+            case MissingReason.Retention when position.HasRead:
+                throw Errors.OutOfRange(
+                    $"reading {name}: retention removed offsets {missing.From} to {missing.To - 1} of {batch.Source} before they were read; "
+                    + $"what is left starts at {missing.To}");
+            case MissingReason.TopicDeleted:
+                throw Errors.OutOfRange(
+                    $"reading {name}: topic '{batch.Source.Topic}' was deleted with its offsets from {missing.From} on; nothing of it is left");
+            case MissingReason.Damage:
+                // The reader goes on behind the damage: it must not stop every reader at that place for ever.
+                logger.RecordsMissing(batch.Source.Topic, batch.Source.Partition, missing.From, missing.To, missing.Reason.ToString());
+                telemetry.Skipped("damaged");
+                break;
+        }
+    }
+
+    /// <summary>Says that a read has to look for new sources; what is said between two looks counts for the next one.</summary>
+    private sealed class GrowthSignal : IDisposable
+    {
+        private readonly Lock _gate = new();
+        private CancellationTokenSource? _reading;
+        private bool _disposed;
+
+        public CancellationTokenSource LinkTo(CancellationToken cancellationToken)
+        {
+            lock (_gate) return _reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        }
+
+        public void Set()
+        {
+            CancellationTokenSource? reading;
+            lock (_gate)
+            {
+                if (_disposed || _reading is null) return;
+                reading = _reading;
+                _reading = null;
+            }
+
+            try
+            {
+                // On the thread pool: a topic is being created on this thread, and a read starting anew is none of its business.
+                _ = reading.CancelAsync();
+            }
+            catch (ObjectDisposedException)
+            {
+                // It ended by itself meanwhile, and the next one looks before it reads.
+            }
+        }
+
+        public void Dispose()
+        {
+            lock (_gate)
+            {
+                _disposed = true;
+                _reading = null;
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+using Google.Protobuf;
+using Google.Protobuf.Collections;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using MA.Streaming.API;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Connections;
+using MA.Streaming.Core.Internal;
+using MA.Streaming.OpenData;
+using Microsoft.Extensions.Logging;
+
+namespace MA.Streaming.Core.Packets;
+
+/// <summary>The packet reader service: gives what the reader reads its shape as messages.</summary>
+internal sealed class PacketReaderEndpoint(
+    PacketReader reader,
+    ConnectionTable connections,
+    Func<string, ResolveFormat> resolveFormatsOf,
+    bool batching,
+    OpenCalls calls,
+    StreamingApiLimits limits,
+    Telemetry telemetry,
+    TimeProvider clock,
+    ILogger logger) : PacketReaderService.PacketReaderServiceBase
+{
+    private readonly int _responsePacketsMax = batching ? limits.ResponsePacketsMax : 1;
+
+    /// <inheritdoc/>
+    public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
+        ServeAsync(request.Connection, essentials: false, _ => null, static r => r.Response, responseStream, context);
+
+    /// <inheritdoc/>
+    public override Task ReadEssentials(
+        ReadEssentialsRequest request, IServerStreamWriter<ReadEssentialsResponse> responseStream, ServerCallContext context) =>
+        ServeAsync(request.Connection, essentials: true, _ => null, static r => r.Response, responseStream, context);
+
+    /// <inheritdoc/>
+    public override Task ReadDataPackets(
+        ReadDataPacketsRequest request, IServerStreamWriter<ReadDataPacketsResponse> responseStream, ServerCallContext context)
+    {
+        if (request.Request is not { } data) throw Errors.InvalidArgument("request is missing: it needs a connection");
+        return ServeAsync(
+            data.Connection,
+            essentials: false,
+            dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
+            static r => r.Response,
+            responseStream,
+            context);
+    }
+
+    private StreamingApiLimits Limits => limits;
+
+    private Telemetry Telemetry => telemetry;
+
+    private ILogger Logger => logger;
+
+    private async Task ServeAsync<T>(
+        API.Connection? requested,
+        bool essentials,
+        Func<string, PacketFilter?> filterOf,
+        Func<T, RepeatedField<PacketResponse>> packetsOf,
+        IServerStreamWriter<T> responses,
+        ServerCallContext context)
+        where T : class, new()
+    {
+        using var call = calls.Enter();
+        if (requested is null) throw Errors.InvalidArgument("connection is missing");
+        var connection = connections.Find(requested.Id)
+            ?? throw Errors.NotFound($"connection {requested.Id} is not open: it was never opened here, was closed, or was idle for too long");
+        var details = connection.Details;
+        var filter = filterOf(details.DataSource);
+        using var read = connection.OpenRead();
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, connection.Closed, calls.Draining);
+
+        // A response that is being written may be taken for a while after the end (at once where there is no network between).
+        using var abandoned = new CancellationTokenSource(Timeout.InfiniteTimeSpan, clock);
+        await using var abandoning = ended.Token.UnsafeRegister(
+            _ =>
+            {
+                if (limits.CloseGrace > TimeSpan.Zero && !context.CancellationToken.IsCancellationRequested) abandoned.CancelAfter(limits.CloseGrace);
+                else abandoned.Cancel();
+            },
+            null).ConfigureAwait(false);
+        try
+        {
+            var plan = essentials
+                ? await reader.PlanEssentialsAsync(details, ended.Token).ConfigureAwait(false)
+                : await reader.PlanAsync(details, ended.Token).ConfigureAwait(false);
+            await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
+            var writer = new ResponseWriter<T>(this, responses, packetsOf, details.DataSource, essentials, abandoned.Token);
+            var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
+            await using var disposing = batches.ConfigureAwait(false);
+            while (true)
+            {
+                // What is there goes out before anything is waited for.
+                var next = batches.MoveNextAsync();
+                var more = next.IsCompleted
+                    ? await next.ConfigureAwait(false)
+                    : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
+                if (!more) break;
+                await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+            }
+
+            await writer.FlushAsync().ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (connection.Closed.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
+        {
+            // Closing a connection is how its reads end: status OK.
+        }
+        catch (OperationCanceledException) when (calls.Draining.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
+        {
+            throw Errors.ShuttingDown();
+        }
+    }
+
+    // Writes while the next batch is being waited for. If writing fails, that wait is ended first: its enumerator is about to be disposed.
+    private static async ValueTask<bool> FlushAndWaitAsync<T>(Task<bool> next, ResponseWriter<T> writer, CancellationTokenSource ended)
+        where T : class, new()
+    {
+        try
+        {
+            await writer.FlushAsync().ConfigureAwait(false);
+        }
+        catch
+        {
+            await ended.CancelAsync().ConfigureAwait(false);
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
+        }
+
+        return await next.ConfigureAwait(false);
+    }
+
+    /// <summary>Collects the packets of one response and writes it.</summary>
+    private sealed class ResponseWriter<T>(
+        PacketReaderEndpoint endpoint,
+        IServerStreamWriter<T> responses,
+        Func<T, RepeatedField<PacketResponse>> packetsOf,
+        string dataSource,
+        bool essentials,
+        CancellationToken cancellationToken)
+        where T : class, new()
+    {
+        private T _response = new();
+        private int _bytes;
+        private bool _warned;
+        private string _stream = "";
+        private int _streamPackets;
+
+        public async ValueTask AddAsync(StreamBatch batch, PacketFilter? filter, CancellationToken reading)
+        {
+            var stream = essentials ? "" : batch.Stream;
+            if (!ReferenceEquals(stream, _stream))
+            {
+                CountDelivered();
+                _stream = stream;
+            }
+
+            for (var i = 0; i < batch.Records.Count; i++)
+            {
+                var record = batch.Records[i];
+                if (record.Value is not { } value || value.Length > endpoint.Limits.PacketBytesMax)
+                {
+                    Skip(batch.Source, record);
+                    continue;
+                }
+
+                if (filter is not null)
+                {
+                    var passes = filter.PassesAsync(value, stream, reading);
+                    if (!passes.IsCompletedSuccessfully) await FlushAsync().ConfigureAwait(false);
+                    if (!await passes.ConfigureAwait(false)) continue;
+                }
+
+                if (ToPacket(value) is not { } packet)
+                {
+                    Skip(batch.Source, record);
+                    continue;
+                }
+
+                var packets = packetsOf(_response);
+                if (packets.Count > 0 && (_bytes + value.Length > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
+                {
+                    await FlushAsync().ConfigureAwait(false);
+                    packets = packetsOf(_response);
+                }
+
+                packets.Add(new PacketResponse
+                {
+                    Packet = packet,
+                    Stream = stream,
+                    SubmitTime = Timestamp.FromDateTimeOffset(record.Timestamp),
+                    Offset = record.Offset,
+                    Partition = batch.Source.Partition,
+                });
+                _bytes += value.Length;
+                _streamPackets++;
+            }
+        }
+
+        public ValueTask FlushAsync()
+        {
+            if (packetsOf(_response).Count == 0) return default;
+            CountDelivered();
+            var response = _response;
+            _response = new T();
+            _bytes = 0;
+            return new(responses.WriteAsync(response, cancellationToken));
+        }
+
+        private static Packet? ToPacket(ReadOnlyMemory<byte> value)
+        {
+            try
+            {
+                return Packet.Parser.ParseFrom(value.Span);
+            }
+            catch (InvalidProtocolBufferException)
+            {
+                return null;
+            }
+        }
+
+        private void CountDelivered()
+        {
+            if (_streamPackets == 0) return;
+            endpoint.Telemetry.Delivered(endpoint.Telemetry.TagsOf(dataSource, _stream), _streamPackets, essentials);
+            _streamPackets = 0;
+        }
+
+        private void Skip(TopicPartition source, Record record)
+        {
+            var size = record.Value?.Length ?? 0;
+            var tooLarge = size > endpoint.Limits.PacketBytesMax;
+            endpoint.Telemetry.Skipped(tooLarge ? "too large" : "not a packet");
+            if (tooLarge) endpoint.Logger.PacketTooLarge(dataSource, source.Topic, source.Partition, record.Offset, size, endpoint.Limits.PacketBytesMax);
+            else if (!_warned) endpoint.Logger.NotAPacket(dataSource, source.Topic, source.Partition, record.Offset);
+            _warned |= !tooLarge;
+        }
+    }
+}

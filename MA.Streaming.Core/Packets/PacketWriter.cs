@@ -1,0 +1,308 @@
+using System.Collections.Concurrent;
+using System.Text;
+using Google.Protobuf;
+using MA.Streaming.API;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.OpenData;
+
+namespace MA.Streaming.Core.Packets;
+
+/// <summary>A stream packets are written to: where it is, and what is kept for the next packet.</summary>
+internal sealed class StreamTarget(string dataSource, Placement placement, TopicAppender appender, Telemetry.StreamTags tags)
+{
+    public string DataSource { get; } = dataSource;
+
+    public Placement Placement { get; } = placement;
+
+    public TopicAppender Appender { get; } = appender;
+
+    public Telemetry.StreamTags Tags { get; } = tags;
+}
+
+/// <summary>A packet that is valid, encoded and placed: only the append is left to do.</summary>
+internal readonly record struct PreparedPacket(StreamTarget Stream, StreamTarget? Essentials, string SessionKey, RecordData Record);
+
+/// <summary>Validates, encodes once, places and appends packets. What it has accepted is in the broker's hands, in the order of the calls.</summary>
+internal sealed class PacketWriter(
+    IBroker broker, TopicLayout layout, TopicDirectory directory, StreamingApiLimits limits, Telemetry telemetry, TimeProvider clock)
+{
+    private const int KeysMax = 4_096;
+
+    private readonly ConcurrentDictionary<string, TopicAppender> _appenders = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string DataSource, string Stream), StreamTarget> _streams = new();
+    private readonly ConcurrentDictionary<string, StreamTarget> _essentials = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, byte[]> _keys = new(StringComparer.Ordinal);
+    private readonly int _packetBytesMax = Math.Min(limits.PacketBytesMax, broker.Info.RecordBytesMax);
+    private long _pendingBytes;
+
+    /// <summary>Bytes of unary writes that wait for the broker.</summary>
+    public long PendingBytes => Volatile.Read(ref _pendingBytes);
+
+    /// <summary>Called, briefly and on any thread, after a data packet became durable.</summary>
+    public Action<PreparedPacket>? Written { get; set; }
+
+    /// <summary>Checks and encodes a packet for its stream. Nothing of the message is used afterwards.</summary>
+    public PreparedPacket Prepare(DataPacketDetails? detail)
+    {
+        if (detail is null) throw Errors.InvalidArgument("detail is missing: it needs a data_source and a message");
+        if (detail.Message is not { } packet) throw Errors.InvalidArgument($"detail.message is missing (data_source '{detail.DataSource}')");
+        var stream = _streams.TryGetValue((detail.DataSource, detail.Stream), out var known) ? known : AddStream(detail.DataSource, detail.Stream);
+        var essentials = packet.IsEssential ? EssentialsOf(detail.DataSource) : null;
+        var sessionKey = detail.SessionKey.Length > 0 ? detail.SessionKey : packet.SessionKey;
+        return new(stream, essentials, sessionKey, Encode(packet, sessionKey));
+    }
+
+    /// <summary>Checks and encodes an info packet.</summary>
+    public RecordData PrepareInfo(Packet? packet, InfoType type, out string topic)
+    {
+        if (packet is null) throw Errors.InvalidArgument("message is missing");
+        topic = type switch
+        {
+            InfoType.Unspecified or InfoType.SessionInfo => TopicLayout.SessionInfo,
+            InfoType.SystemStatus => TopicLayout.SystemStatus,
+            _ => throw Errors.InvalidArgument(
+                $"type {(int)type} is not an InfoType; allowed are 0 (unspecified: session info), 1 (session info) and 2 (system status)"),
+        };
+        return Encode(packet, packet.SessionKey);
+    }
+
+    /// <summary>Appends a prepared packet; an essential one twice, essentials first. Both appends are issued before this returns.</summary>
+    public ValueTask AppendAsync(in PreparedPacket packet)
+    {
+        telemetry.DataPublished(packet.Stream.Tags);
+        if (packet.Essentials is { } essentials)
+        {
+            var first = essentials.Appender.AppendAsync(essentials.Placement.Target, packet.Record);
+            var second = packet.Stream.Appender.AppendAsync(packet.Stream.Placement.Target, packet.Record);
+            return CompleteTwinsAsync(first, second, packet);
+        }
+
+        var append = packet.Stream.Appender.AppendAsync(packet.Stream.Placement.Target, packet.Record);
+        if (!append.IsCompletedSuccessfully) return CompleteAsync(append, packet);
+        Count(packet);
+        return default;
+    }
+
+    /// <summary>
+    /// Appends a packet of a unary call: waits for the broker while the bytes of all that wait stay bounded, and no longer than the
+    /// write timeout. A cancelled wait leaves the packet's outcome unknown.
+    /// </summary>
+    public ValueTask WriteAsync(in PreparedPacket packet, CancellationToken cancellationToken)
+    {
+        var bytes = packet.Record.Bytes;
+        Reserve(bytes);
+        var append = AppendAsync(packet);
+        if (append.IsCompletedSuccessfully)
+        {
+            Interlocked.Add(ref _pendingBytes, -bytes);
+            return default;
+        }
+
+        return WaitAsync(append.AsTask(), bytes, packet.Stream.Placement.Target.ToString(), cancellationToken);
+    }
+
+    /// <summary>Appends an info packet of a unary call.</summary>
+    public ValueTask WriteInfoAsync(string topic, RecordData record, CancellationToken cancellationToken)
+    {
+        Reserve(record.Bytes);
+        return WaitAsync(AppendInfoAsync(topic, record), record.Bytes, topic, cancellationToken);
+    }
+
+    /// <summary>Appends an info packet.</summary>
+    public async Task AppendInfoAsync(string topic, RecordData record)
+    {
+        var tags = telemetry.TagsOf("", "");
+        telemetry.InfoPublished(tags);
+        await AppendSystemAsync(topic, record).ConfigureAwait(false);
+        telemetry.InfoRouted(tags, record.Bytes);
+    }
+
+    /// <summary>Appends a record to a system topic, by key, and says where it stands.</summary>
+    public async Task<Appended> AppendSystemAsync(string topic, RecordData record)
+    {
+        var placement = TopicLayout.PlaceSystem(topic);
+        try
+        {
+            return await AppenderOf(placement.Topic).AppendAsync(placement.Target, record).ConfigureAwait(false);
+        }
+        catch (BrokerException exception)
+        {
+            throw Errors.From(exception, $"writing to {topic}");
+        }
+    }
+
+    /// <summary>Appends a packet of the engine's own to the essentials and the main stream of a data source, with the empty key, and
+    /// says where the essentials copy stands.</summary>
+    public async Task<Appended> AppendEssentialAsync(string dataSource, Packet packet)
+    {
+        var essentials = EssentialsOf(dataSource);
+        var main = _streams.TryGetValue((dataSource, ""), out var known) ? known : AddStream(dataSource, "");
+        var record = Encode(packet, "");
+        var first = essentials.Appender.AppendAsync(essentials.Placement.Target, record);
+        var second = main.Appender.AppendAsync(main.Placement.Target, record);
+        var prepared = new PreparedPacket(main, essentials, "", record);
+        return await TwinsAsync(first, second, prepared).ConfigureAwait(false);
+    }
+
+    /// <summary>Encodes a packet of the engine's own.</summary>
+    public RecordData Encode(Packet packet, string key)
+    {
+        var size = packet.CalculateSize();
+        if (size > _packetBytesMax)
+        {
+            throw Errors.InvalidArgument(
+                $"the packet (type '{packet.Type}') has {size} bytes; allowed are {_packetBytesMax}");
+        }
+
+        var bytes = GC.AllocateUninitializedArray<byte>(size);
+        packet.WriteTo(bytes.AsSpan());
+        return new RecordData(KeyOf(key), bytes);
+    }
+
+    /// <summary>Throws when packets may not be written to this data source.</summary>
+    public void CheckDataSource(string dataSource)
+    {
+        if (layout.DataSourceError(dataSource) is { } error) throw Errors.InvalidArgument(error);
+    }
+
+    private StreamTarget AddStream(string dataSource, string stream)
+    {
+        if ((layout.DataSourceError(dataSource) ?? layout.StreamError(dataSource, stream)) is { } error) throw Errors.InvalidArgument(error);
+        var placement = layout.PlaceStream(dataSource, stream);
+        var target = new StreamTarget(dataSource, placement, AppenderOf(placement.Topic), telemetry.TagsOf(dataSource, stream));
+        return _streams.GetOrAdd((dataSource, stream), target);
+    }
+
+    private StreamTarget EssentialsOf(string dataSource)
+    {
+        if (_essentials.TryGetValue(dataSource, out var known)) return known;
+        if (TopicLayout.EssentialsError(dataSource) is { } error) throw Errors.InvalidArgument(error);
+        var placement = layout.PlaceEssential(dataSource);
+        var target = new StreamTarget(dataSource, placement, AppenderOf(placement.Topic), telemetry.TagsOf(dataSource, ""));
+        return _essentials.GetOrAdd(dataSource, target);
+    }
+
+    private TopicAppender AppenderOf(TopicSpec topic) =>
+        _appenders.TryGetValue(topic.Name, out var known)
+            ? known
+            : _appenders.GetOrAdd(topic.Name, new TopicAppender(broker, directory, topic, limits.WriteTimeout, clock));
+
+    // The bytes of a key are shared by all its records; a full cache only costs the next keys an array each.
+    private byte[] KeyOf(string key)
+    {
+        if (key.Length == 0) return [];
+        if (_keys.TryGetValue(key, out var bytes)) return bytes;
+        bytes = Encoding.UTF8.GetBytes(key);
+        if (_keys.Count < KeysMax) _keys.TryAdd(key, bytes);
+        else _keys.Clear();
+        return bytes;
+    }
+
+    private void Reserve(int bytes)
+    {
+        var pending = Interlocked.Add(ref _pendingBytes, bytes);
+        if (pending <= limits.PendingBytesMax || pending == bytes) return;
+        Interlocked.Add(ref _pendingBytes, -bytes);
+        throw Errors.ResourceExhausted(
+            $"{pending - bytes} bytes of unary writes wait for the broker already; allowed are {limits.PendingBytesMax}; write slower, or by a client stream");
+    }
+
+    private async ValueTask WaitAsync(Task append, int bytes, string target, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(false);
+            Interlocked.Add(ref _pendingBytes, -bytes);
+        }
+        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException && !append.IsCompleted)
+        {
+            // The broker still has it: its bytes are pending until it is done with it.
+            ReleaseWhenDone(append, bytes);
+            if (exception is OperationCanceledException) throw;
+            throw await TimedOutAsync(target).ConfigureAwait(false);
+        }
+        catch
+        {
+            Interlocked.Add(ref _pendingBytes, -bytes);
+            throw;
+        }
+    }
+
+    private void ReleaseWhenDone(Task append, int bytes) =>
+        append.ContinueWith(
+            done =>
+            {
+                _ = done.Exception; // Its caller is gone.
+                Interlocked.Add(ref _pendingBytes, -bytes);
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+
+    private async Task<Exception> TimedOutAsync(string target)
+    {
+        var health = await broker.CheckAsync(CancellationToken.None).ConfigureAwait(false);
+        var message = $"writing to {target}: not durable after {limits.WriteTimeout.TotalSeconds} s; the broker says: {health.Detail}";
+        return health.IsHealthy ? Errors.ResourceExhausted(message) : Errors.Unavailable(message);
+    }
+
+    private void Count(in PreparedPacket packet)
+    {
+        telemetry.DataRouted(packet.Stream.Tags, packet.Record.Bytes);
+        Written?.Invoke(packet);
+    }
+
+    private async ValueTask CompleteAsync(ValueTask<Appended> append, PreparedPacket packet)
+    {
+        try
+        {
+            await append.ConfigureAwait(false);
+        }
+        catch (BrokerException exception)
+        {
+            throw Errors.From(exception, $"writing to {packet.Stream.Placement.Target}");
+        }
+
+        Count(packet);
+    }
+
+    private async ValueTask CompleteTwinsAsync(ValueTask<Appended> first, ValueTask<Appended> second, PreparedPacket packet)
+    {
+        await TwinsAsync(first, second, packet).ConfigureAwait(false);
+        Count(packet);
+    }
+
+    private static async ValueTask<Appended> TwinsAsync(ValueTask<Appended> first, ValueTask<Appended> second, PreparedPacket packet)
+    {
+        BrokerException? essentialsError = null, streamError = null;
+        var appended = default(Appended);
+        try
+        {
+            appended = await first.ConfigureAwait(false);
+        }
+        catch (BrokerException exception)
+        {
+            essentialsError = exception;
+        }
+
+        try
+        {
+            await second.ConfigureAwait(false);
+        }
+        catch (BrokerException exception)
+        {
+            streamError = exception;
+        }
+
+        var (essentials, stream) = (packet.Essentials!.Placement.Target.Topic, packet.Stream.Placement.Target);
+        if (essentialsError is null && streamError is null) return appended;
+        var doing = (essentialsError, streamError) switch
+        {
+            (null, _) => $"writing an essential packet: durable in {essentials}, but not in {stream}",
+            (_, null) => $"writing an essential packet: durable in {stream}, but not in {essentials}",
+            _ => $"writing an essential packet to {essentials} and {stream}",
+        };
+        throw Errors.From(essentialsError ?? streamError!, doing);
+    }
+}

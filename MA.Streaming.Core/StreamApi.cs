@@ -1,0 +1,210 @@
+using MA.Streaming.Abstraction;
+using MA.Streaming.API;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Configuration;
+using MA.Streaming.Core.Connections;
+using MA.Streaming.Core.DataFormats;
+using MA.Streaming.Core.Internal;
+using MA.Streaming.Core.Packets;
+using MA.Streaming.Core.Sessions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace MA.Streaming.Core;
+
+/// <summary>What a <see cref="StreamApi"/> is given besides its configuration.</summary>
+public sealed record StreamApiOptions
+{
+    /// <summary>Nothing logged, the system's clock.</summary>
+    public static StreamApiOptions Default { get; } = new();
+
+    /// <summary>Where log events go.</summary>
+    public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>The engine could not be started.</summary>
+/// <param name="message">Which broker, what was tried, and the last error.</param>
+/// <param name="innerException">The last error.</param>
+public sealed class InitialisationException(string message, Exception? innerException) : Exception(message, innerException);
+
+/// <summary>
+/// The engine: the five services over one broker. It does not own the broker: two engines may share one, and see each other's sessions,
+/// updates and formats as two servers do.
+/// </summary>
+public sealed class StreamApi : IAsyncDisposable
+{
+    private readonly IStreamingApiConfiguration _configuration;
+    private readonly StreamingApiConfiguration _own;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _clock;
+    private readonly OpenCalls _calls = new();
+    private readonly Telemetry _telemetry = new();
+    private readonly TopicDirectory _directory;
+    private readonly ConnectionTable _connections;
+    private readonly SessionCatalog? _sessions;
+    private readonly SessionExpiry? _expiry;
+    private readonly DataFormatCatalog _formats;
+    private readonly IBroker _broker;
+    private int _disposed;
+
+    private StreamApi(IStreamingApiConfiguration configuration, IBroker broker, StreamApiOptions options)
+    {
+        _configuration = configuration;
+        _own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();
+        _broker = broker;
+        _clock = options.Clock;
+        _logger = options.LoggerFactory.CreateLogger("MA.Streaming");
+        var limits = _own.Limits;
+        var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
+        _directory = new TopicDirectory(broker, _logger, _clock);
+        var keys = new Keys.KeyGenerator(_clock);
+        var writer = new PacketWriter(broker, layout, _directory, limits, _telemetry, _clock);
+        if (configuration.IntegrateSessionManagement)
+        {
+            _sessions = new SessionCatalog(broker, writer, layout, _directory, keys, limits, _telemetry, _clock, _logger);
+            if (_own.SessionIdleTimeout > TimeSpan.Zero)
+            {
+                _expiry = new SessionExpiry(_sessions, _own.SessionIdleTimeout, !broker.Info.IsShared, _clock, _logger);
+            }
+        }
+
+        _formats = new DataFormatCatalog(
+            broker, _directory, writer, configuration.IntegrateDataFormatManagement, _telemetry, _clock, _logger);
+        _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, _logger);
+        var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, _logger);
+        if (_own.AutoRegisterDataFormats || _expiry is not null)
+        {
+            writer.Written = packet =>
+            {
+                if (_own.AutoRegisterDataFormats) _formats.Observe(packet.Stream.DataSource, packet.Record.Value!.Value.Span);
+                _expiry?.Touch(packet.SessionKey);
+            };
+        }
+
+        _telemetry.ObserveConnections(() => _connections.Count);
+        _telemetry.ObserveReads(() => _connections.Reads);
+        _telemetry.ObservePending(() => writer.PendingBytes);
+        PacketWriter = new PacketWriterEndpoint(writer, _calls, limits);
+        PacketReader = new PacketReaderEndpoint(
+            reader,
+            _connections,
+            dataSource => (id, isEvent, token) =>
+                _formats.ResolveAsync(dataSource, id, isEvent ? DataFormatKind.Event : DataFormatKind.Parameters, token),
+            configuration.BatchingResponses,
+            _calls,
+            limits,
+            _telemetry,
+            _clock,
+            _logger);
+        ConnectionManager = new ConnectionManagerEndpoint(_connections, layout, _calls);
+        SessionManagement = new SessionManagementEndpoint(_sessions, layout, _directory, _calls, _expiry);
+        DataFormatManager = new DataFormatManagerEndpoint(_formats, _calls);
+    }
+
+    /// <summary>The packet writer service.</summary>
+    public PacketWriterService.PacketWriterServiceBase PacketWriter { get; }
+
+    /// <summary>The packet reader service.</summary>
+    public PacketReaderService.PacketReaderServiceBase PacketReader { get; }
+
+    /// <summary>The connection manager service.</summary>
+    public ConnectionManagerService.ConnectionManagerServiceBase ConnectionManager { get; }
+
+    /// <summary>The session management service.</summary>
+    public SessionManagementService.SessionManagementServiceBase SessionManagement { get; }
+
+    /// <summary>The data format manager service.</summary>
+    public DataFormatManagerService.DataFormatManagerServiceBase DataFormatManager { get; }
+
+    /// <summary>The instruments, for a transport that counts its rpcs.</summary>
+    internal Telemetry Telemetry => _telemetry;
+
+    /// <summary>Refuses a configuration that is not allowed.</summary>
+    /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>
+    public static void CheckConfiguration(IStreamingApiConfiguration configuration) => ConfigurationValidation.Check(configuration);
+
+    /// <summary>
+    /// Starts the engine and waits until it has caught up with what the broker holds. Recovery and catching up that move are progress;
+    /// without progress for InitialisationTimeoutSeconds it fails and leaves nothing running.
+    /// </summary>
+    /// <param name="configuration">The settings; checked first.</param>
+    /// <param name="broker">The broker; the caller disposes it after the engine.</param>
+    /// <param name="options">Logging and clock.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="ConfigurationException">A setting is not allowed.</exception>
+    /// <exception cref="InitialisationException">There was no progress in time.</exception>
+    public static async Task<StreamApi> StartAsync(
+        IStreamingApiConfiguration configuration, IBroker broker, StreamApiOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        ArgumentNullException.ThrowIfNull(broker);
+        ConfigurationValidation.Check(configuration);
+        var api = new StreamApi(configuration, broker, options ?? StreamApiOptions.Default);
+        try
+        {
+            await api.CatchUpAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await api.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        api.LogStart();
+        return api;
+    }
+
+    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes what was accepted (for DrainTimeoutSeconds at most), stops.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
+        var drained = await _calls.DrainAsync(TimeSpan.FromSeconds(_own.DrainTimeoutSeconds), _clock).ConfigureAwait(false);
+        if (!drained) _logger.DrainTimedOut(_calls.Count, _own.DrainTimeoutSeconds);
+        if (_expiry is not null) await _expiry.DisposeAsync().ConfigureAwait(false);
+        await _connections.DisposeAsync().ConfigureAwait(false);
+        await _formats.DisposeAsync().ConfigureAwait(false);
+        if (_sessions is not null) await _sessions.DisposeAsync().ConfigureAwait(false);
+        await _directory.DisposeAsync().ConfigureAwait(false);
+        _telemetry.Dispose();
+        _calls.Dispose();
+        _logger.Stopped();
+    }
+
+    private async Task CatchUpAsync(CancellationToken cancellationToken)
+    {
+        // With both managers off nothing has to be known, and no broker has to answer.
+        if (_sessions is null && !_configuration.IntegrateDataFormatManagement) return;
+        var follower = _sessions?.Follower;
+        var caughtUp = Task.WhenAll(_directory.Listed, follower?.CaughtUp ?? Task.CompletedTask);
+        var timeout = TimeSpan.FromSeconds(_configuration.InitialisationTimeoutSeconds);
+        while (true)
+        {
+            var progress = follower?.Progress ?? 0;
+            try
+            {
+                await caughtUp.WaitAsync(timeout, _clock, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (TimeoutException)
+            {
+                if ((follower?.Progress ?? 0) > progress) continue;
+                var error = follower?.LastError ?? _directory.LastError;
+                var step = _directory.Listed.IsCompleted ? $"reading {TopicLayout.SessionInfo}" : "listing its topics";
+                throw new InitialisationException(
+                    $"the broker {_broker.Info.Name} made no progress for {timeout.TotalSeconds} s while {step}: {error?.Message ?? "no answer"}", error);
+            }
+        }
+    }
+
+    private void LogStart()
+    {
+        _logger.Ready(_broker.Info.Name, _configuration.StreamCreationStrategy, _broker.Info.Durability);
+        var mapped = ConfigurationValidation.Mappings(_configuration).Count > 0;
+        if (_configuration.StreamCreationStrategy == StreamCreationStrategy.PartitionBased && !mapped) _logger.NoMappings();
+        if (_configuration.StreamCreationStrategy == StreamCreationStrategy.TopicBased && mapped) _logger.MappingsNotUsed();
+    }
+}

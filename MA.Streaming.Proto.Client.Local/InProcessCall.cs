@@ -1,0 +1,297 @@
+using System.Diagnostics;
+using Grpc.Core;
+
+namespace MA.Streaming.Proto.Client.Local;
+
+/// <summary>One call: what the handler sees of it, and how it ends. It ends once, by whichever comes first: the handler's end, the
+/// deadline, the client's cancel or dispose; then the status never changes.</summary>
+internal sealed class InProcessCall : ServerCallContext
+{
+    private static readonly Status CancelledByClient = new(StatusCode.Cancelled, "Call canceled by the client.");
+    private static readonly Status DeadlinePassed = new(StatusCode.DeadlineExceeded, "");
+
+    private readonly Lock _gate = new();
+    private readonly InProcessChannel _channel;
+    private readonly IMethod _method;
+    private readonly string? _host;
+    private readonly CallOptions _options;
+    private readonly long _started;
+    private readonly Activity? _activity;
+    private CancellationTokenSource? _cancellation;
+    private TaskCompletionSource<Metadata>? _headers;
+    private Metadata? _sentHeaders;
+    private Metadata? _responseTrailers;
+    private CancellationTokenRegistration _clientToken;
+    private ITimer? _deadlineTimer;
+    private Status? _final;
+    private bool _hasEnded;
+    private Action? _whenEnded;
+
+    public InProcessCall(InProcessChannel channel, IMethod method, string? host, CallOptions options)
+    {
+        _channel = channel;
+        _method = method;
+        _host = host;
+        _options = options;
+        if (channel.ObservesCalls) _started = Stopwatch.GetTimestamp();
+        _activity = InProcessActivities.Start(method);
+    }
+
+    /// <summary>The status, once the call has ended.</summary>
+    public Status? Final
+    {
+        get
+        {
+            lock (_gate) return _final;
+        }
+    }
+
+    /// <summary>Starts the clock of the deadline and listens to the caller's token. False when the call is over before it began.</summary>
+    public bool Begin()
+    {
+        if (_options.CancellationToken.IsCancellationRequested)
+        {
+            End(CancelledByClient);
+            return false;
+        }
+
+        if (_options.Deadline is { } deadline && deadline != DateTime.MaxValue)
+        {
+            var left = deadline.ToUniversalTime() - _channel.Clock.GetUtcNow().UtcDateTime;
+            if (left <= TimeSpan.Zero)
+            {
+                End(DeadlinePassed);
+                return false;
+            }
+
+            // A timer takes some 49 days; a deadline beyond that is none.
+            if (left.TotalMilliseconds < uint.MaxValue - 1)
+            {
+                var timer = _channel.Clock.CreateTimer(static call => ((InProcessCall)call!).End(DeadlinePassed), this, left, Timeout.InfiniteTimeSpan);
+                Keep(ref _deadlineTimer, timer);
+            }
+        }
+
+        if (_options.CancellationToken.CanBeCanceled)
+        {
+            var registration = _options.CancellationToken.UnsafeRegister(static call => ((InProcessCall)call!).Cancel(), this);
+            bool over;
+            lock (_gate)
+            {
+                over = _hasEnded;
+                if (!over) _clientToken = registration;
+            }
+
+            if (over) registration.Unregister();
+        }
+
+        return true;
+    }
+
+    public void Cancel() => End(CancelledByClient);
+
+    /// <summary>Runs once when the call has ended; at once when it has. Must be short.</summary>
+    public void WhenEnded(Action action)
+    {
+        lock (_gate)
+        {
+            if (!_hasEnded)
+            {
+                _whenEnded += action;
+                return;
+            }
+        }
+
+        action();
+    }
+
+    /// <summary>Ends the call from the client's side: the handler is told by its token. False when it had ended before.</summary>
+    public bool End(Status status) => End(status, tellHandler: true);
+
+    /// <summary>Ends the call with the status its handler came to. False when it had ended before.</summary>
+    public bool Complete(Status status) => End(status, tellHandler: false);
+
+    private bool End(Status status, bool tellHandler)
+    {
+        Action? whenEnded;
+        CancellationTokenSource? cancellation;
+        TaskCompletionSource<Metadata>? headers;
+        lock (_gate)
+        {
+            if (_hasEnded) return false;
+            _hasEnded = true;
+            _final = status;
+            whenEnded = _whenEnded;
+            _whenEnded = null;
+            cancellation = _cancellation;
+            headers = _sentHeaders is null ? _headers : null;
+        }
+
+        _clientToken.Unregister();
+        _deadlineTimer?.Dispose();
+        if (headers is not null) CompleteHeaders(headers, status);
+        whenEnded?.Invoke();
+        if (tellHandler) cancellation?.Cancel();
+        InProcessActivities.End(_activity, status);
+        _channel.CallEnded(_method.FullName, status.StatusCode, _started);
+        return true;
+    }
+
+    /// <summary>The status that a handler's failure means, its trailers included.</summary>
+    public Status StatusOf(Exception exception)
+    {
+        if (exception is RpcException rpc)
+        {
+            foreach (var entry in rpc.Trailers) ResponseTrailers.Add(entry);
+            return new Status(rpc.Status.StatusCode, rpc.Status.Detail); // What is for debugging stays with the service.
+        }
+
+        if (exception is OperationCanceledException && Final is { } final) return final;
+        return new Status(StatusCode.Unknown, "Exception was thrown by handler.");
+    }
+
+    public RpcException ToException(Status status) => new(status, GetTrailers());
+
+    public Metadata GetTrailers()
+    {
+        if (Final is null) throw new InvalidOperationException("Can't get the call trailers because the call has not completed successfully.");
+        return _responseTrailers ?? Metadata.Empty;
+    }
+
+    public Status GetStatus() => Final ?? throw new InvalidOperationException("Unable to get the status because the call is not complete.");
+
+    public Task<Metadata> GetHeadersAsync()
+    {
+        lock (_gate)
+        {
+            if (_sentHeaders is not null) return Task.FromResult(_sentHeaders);
+            if (_headers is not null) return _headers.Task;
+            _headers = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            if (_hasEnded) CompleteHeaders(_headers, _final!.Value);
+            return _headers.Task;
+        }
+    }
+
+    /// <summary>The first message sends headers that were not sent before.</summary>
+    public void SendHeaders(Metadata? metadata = null)
+    {
+        TaskCompletionSource<Metadata>? headers;
+        Metadata sent;
+        lock (_gate)
+        {
+            if (_sentHeaders is not null)
+            {
+                if (metadata is null) return;
+                throw new InvalidOperationException("Response headers can only be sent once per call.");
+            }
+
+            sent = _sentHeaders = metadata ?? Metadata.Empty;
+            headers = _headers;
+        }
+
+        headers?.TrySetResult(sent);
+    }
+
+    /// <inheritdoc/>
+    protected override string MethodCore => _method.FullName;
+
+    /// <inheritdoc/>
+    protected override string HostCore => _host ?? "localhost";
+
+    /// <inheritdoc/>
+    protected override string PeerCore => "in-process";
+
+    /// <inheritdoc/>
+    protected override DateTime DeadlineCore => _options.Deadline?.ToUniversalTime() ?? DateTime.MaxValue;
+
+    /// <inheritdoc/>
+    protected override Metadata RequestHeadersCore => _options.Headers ?? Metadata.Empty;
+
+    /// <inheritdoc/>
+    protected override CancellationToken CancellationTokenCore
+    {
+        get
+        {
+            lock (_gate)
+            {
+                if (_cancellation is not null) return _cancellation.Token;
+                if (_hasEnded) return new CancellationToken(canceled: true);
+                _cancellation = new CancellationTokenSource();
+                return _cancellation.Token;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override Metadata ResponseTrailersCore => _responseTrailers ??= [];
+
+    /// <inheritdoc/>
+    protected override Status StatusCore { get; set; } = new(StatusCode.OK, "");
+
+    /// <inheritdoc/>
+    protected override WriteOptions? WriteOptionsCore { get; set; }
+
+    /// <inheritdoc/>
+    protected override AuthContext AuthContextCore { get; } = new(null, []);
+
+    /// <inheritdoc/>
+    protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders)
+    {
+        ArgumentNullException.ThrowIfNull(responseHeaders);
+        SendHeaders(responseHeaders);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    protected override ContextPropagationToken CreatePropagationTokenCore(ContextPropagationOptions? options) =>
+        throw new NotSupportedException("Pass the deadline and the cancellation token of the context on instead.");
+
+    private static void CompleteHeaders(TaskCompletionSource<Metadata> headers, Status status)
+    {
+        if (status.StatusCode == StatusCode.OK) headers.TrySetResult(Metadata.Empty);
+        else
+        {
+            headers.TrySetException(new RpcException(status));
+            _ = headers.Task.Exception; // Who awaits only the response need not look at it.
+        }
+    }
+
+    private void Keep(ref ITimer? field, ITimer timer)
+    {
+        lock (_gate)
+        {
+            if (!_hasEnded)
+            {
+                field = timer;
+                return;
+            }
+        }
+
+        timer.Dispose();
+    }
+}
+
+/// <summary>Activities of calls, when somebody listens.</summary>
+internal static class InProcessActivities
+{
+    public static Activity? Start(IMethod method)
+    {
+        var source = Core.Telemetry.Activities;
+        if (!source.HasListeners()) return null;
+
+        // Not left current on the caller's thread: the call may outlive it.
+        var parent = Activity.Current;
+        var activity = source.StartActivity(method.FullName[1..], ActivityKind.Internal);
+        Activity.Current = parent;
+        activity?.SetTag("rpc.system", "grpc").SetTag("rpc.service", method.ServiceName).SetTag("rpc.method", method.Name);
+        return activity;
+    }
+
+    public static void End(Activity? activity, Status status)
+    {
+        if (activity is null) return;
+        activity.SetTag("rpc.grpc.status_code", (int)status.StatusCode);
+        if (status.StatusCode != StatusCode.OK) activity.SetStatus(ActivityStatusCode.Error, status.Detail);
+        activity.Dispose();
+    }
+}

@@ -1,0 +1,197 @@
+using Grpc.Core;
+
+namespace MA.Streaming.Proto.Client.Local;
+
+/// <summary>Calls of generated clients, brought to the handlers of a channel.</summary>
+internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvoker
+{
+    private static readonly Func<object, Task<Metadata>> Headers = static call => ((InProcessCall)call).GetHeadersAsync();
+    private static readonly Func<object, Status> Status = static call => ((InProcessCall)call).GetStatus();
+    private static readonly Func<object, Metadata> Trailers = static call => ((InProcessCall)call).GetTrailers();
+    private static readonly Action<object> Dispose = static call => ((InProcessCall)call).Cancel();
+
+    public override TResponse BlockingUnaryCall<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
+    {
+        var response = Unary(method, host, options, request, out _);
+#pragma warning disable RS0030 // The blocking call of the channel: what completes it needs no thread of the pool.
+        return response.GetAwaiter().GetResult();
+#pragma warning restore RS0030
+    }
+
+    public override AsyncUnaryCall<TResponse> AsyncUnaryCall<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
+    {
+        var response = Unary(method, host, options, request, out var call);
+        return new AsyncUnaryCall<TResponse>(response, Headers, Status, Trailers, Dispose, call);
+    }
+
+    public override AsyncClientStreamingCall<TRequest, TResponse> AsyncClientStreamingCall<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options)
+    {
+        var call = Open(method, host, options, out var handler);
+        handler ??= new InProcessHandler<TRequest, TResponse>();
+        var requests = new InProcessRequestStream<TRequest, TResponse>(call, handler, method);
+        var response = Respond(call, () => handler.ClientStream!(requests, call));
+        return new AsyncClientStreamingCall<TRequest, TResponse>(requests, response, Headers, Status, Trailers, Dispose, call);
+    }
+
+    public override AsyncServerStreamingCall<TResponse> AsyncServerStreamingCall<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
+    {
+        var call = Open(method, host, options, out var handler);
+        var responses = new InProcessResponseStream<TResponse>(call);
+        if (handler is not null) Stream(call, () => handler.ServerStream!(handler.Own(request, method), responses, call));
+        return new AsyncServerStreamingCall<TResponse>(responses, Headers, Status, Trailers, Dispose, call);
+    }
+
+    public override AsyncDuplexStreamingCall<TRequest, TResponse> AsyncDuplexStreamingCall<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options)
+    {
+        var call = Open(method, host, options, out var handler);
+        var requests = new InProcessRequestStream<TRequest, TResponse>(call, handler ?? new InProcessHandler<TRequest, TResponse>(), method);
+        var responses = new InProcessResponseStream<TResponse>(call);
+        if (handler is not null) Stream(call, () => handler.Duplex!(requests, responses, call));
+        return new AsyncDuplexStreamingCall<TRequest, TResponse>(requests, responses, Headers, Status, Trailers, Dispose, call);
+    }
+
+    // A call that is over before it begins, or finds no handler, has its status already, and no handler.
+    private InProcessCall Open<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options, out InProcessHandler<TRequest, TResponse>? handler)
+        where TRequest : class
+        where TResponse : class
+    {
+        var call = new InProcessCall(channel, method, host, options);
+        handler = channel.Find(method, out var refused);
+        if (handler is null) call.Complete(refused);
+        else if (!call.Begin()) handler = null;
+        return call;
+    }
+
+    private Task<TResponse> Unary<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request, out InProcessCall call)
+        where TRequest : class
+        where TResponse : class
+    {
+        call = Open(method, host, options, out var handler);
+        if (handler is null) return Failed<TResponse>(call);
+        Task<TResponse> handling;
+        try
+        {
+            handling = handler.Unary!(handler.Own(request, method), call);
+        }
+        catch (Exception exception)
+        {
+            call.Complete(call.StatusOf(exception));
+            return Failed<TResponse>(call);
+        }
+
+        return Respond(call, handling);
+    }
+
+    private static Task<TResponse> Respond<TResponse>(InProcessCall call, Func<Task<TResponse>> handle)
+        where TResponse : class
+    {
+        if (call.Final is not null) return Failed<TResponse>(call);
+        Task<TResponse> handling;
+        try
+        {
+            handling = handle();
+        }
+        catch (Exception exception)
+        {
+            call.Complete(call.StatusOf(exception));
+            return Failed<TResponse>(call);
+        }
+
+        return Respond(call, handling);
+    }
+
+    private static Task<TResponse> Respond<TResponse>(InProcessCall call, Task<TResponse> handling)
+        where TResponse : class
+    {
+        if (handling.IsCompletedSuccessfully)
+        {
+#pragma warning disable RS0030 // Completed.
+            var response = handling.Result;
+#pragma warning restore RS0030
+            return Complete(call, response) ? handling : Failed<TResponse>(call);
+        }
+
+        // The client hears of a cancel or the deadline at once, whether or not the handler has ended.
+        var promise = new TaskCompletionSource<TResponse>(TaskCreationOptions.RunContinuationsAsynchronously);
+        call.WhenEnded(() =>
+        {
+            if (call.GetStatus().StatusCode != StatusCode.OK) Fail(promise, call);
+        });
+        _ = AwaitAsync(call, handling, promise);
+        return promise.Task;
+    }
+
+    private static async Task AwaitAsync<TResponse>(InProcessCall call, Task<TResponse> handling, TaskCompletionSource<TResponse> promise)
+        where TResponse : class
+    {
+        try
+        {
+            var response = await handling.ConfigureAwait(false);
+            if (Complete(call, response)) promise.TrySetResult(response);
+        }
+        catch (Exception exception)
+        {
+            call.Complete(call.StatusOf(exception));
+        }
+    }
+
+    // True when the call ends with this response.
+    private static bool Complete<TResponse>(InProcessCall call, TResponse? response)
+        where TResponse : class
+    {
+        if (response is null) return call.Complete(new Status(StatusCode.Cancelled, "No message returned from method.")) && false;
+        if (call.Status.StatusCode != StatusCode.OK) return call.Complete(call.Status) && false;
+        call.SendHeaders();
+        return call.Complete(call.Status);
+    }
+
+    private static Task<TResponse> Failed<TResponse>(InProcessCall call)
+    {
+        var promise = new TaskCompletionSource<TResponse>();
+        Fail(promise, call);
+        return promise.Task;
+    }
+
+    private static void Fail<TResponse>(TaskCompletionSource<TResponse> promise, InProcessCall call)
+    {
+        if (!promise.TrySetException(call.ToException(call.GetStatus()))) return;
+        _ = promise.Task.Exception; // A caller that does not await its response has chosen not to know.
+    }
+
+    private static void Stream(InProcessCall call, Func<Task> handle)
+    {
+        Task handling;
+        try
+        {
+            handling = handle();
+        }
+        catch (Exception exception)
+        {
+            call.Complete(call.StatusOf(exception));
+            return;
+        }
+
+        _ = AwaitAsync();
+
+        async Task AwaitAsync()
+        {
+            try
+            {
+                await handling.ConfigureAwait(false);
+                call.SendHeaders();
+                call.Complete(call.Status);
+            }
+            catch (Exception exception)
+            {
+                call.Complete(call.StatusOf(exception));
+            }
+        }
+    }
+}

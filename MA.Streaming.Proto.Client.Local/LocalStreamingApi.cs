@@ -1,0 +1,154 @@
+using Grpc.Core;
+using MA.Streaming.Abstraction;
+using MA.Streaming.API;
+using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Configuration;
+using Microsoft.Extensions.Logging;
+
+namespace MA.Streaming.Proto.Client.Local;
+
+/// <summary>
+/// A Stream API inside this process: a broker, the engine, and a channel to its five services. Several may live side by side; dispose
+/// each. <see cref="StreamingApiClient"/> is one of these behind a static face.
+/// </summary>
+public sealed class LocalStreamingApi : IAsyncDisposable
+{
+    private readonly StreamApi _api;
+    private readonly IBroker? _ownBroker;
+    private readonly InProcessChannel _channel;
+    private readonly ConnectionManagerService.ConnectionManagerServiceClient _connections;
+    private readonly DataFormatManagerService.DataFormatManagerServiceClient _formats;
+    private readonly PacketReaderService.PacketReaderServiceClient _reader;
+    private readonly PacketWriterService.PacketWriterServiceClient _writer;
+    private readonly SessionManagementService.SessionManagementServiceClient _sessions;
+
+    private LocalStreamingApi(StreamApi api, IBroker? ownBroker, TimeProvider clock)
+    {
+        _api = api;
+        _ownBroker = ownBroker;
+        _channel = new InProcessChannel((method, status, duration) => api.Telemetry.RpcEnded(method, Name(status), duration), clock);
+        _channel.Bind(binder => PacketWriterService.BindService(binder, api.PacketWriter), takesRequestsAtOnce: true);
+        _channel.Bind(binder => PacketReaderService.BindService(binder, api.PacketReader));
+        _channel.Bind(binder => ConnectionManagerService.BindService(binder, api.ConnectionManager));
+        _channel.Bind(binder => SessionManagementService.BindService(binder, api.SessionManagement));
+        _channel.Bind(binder => DataFormatManagerService.BindService(binder, api.DataFormatManager));
+        var invoker = _channel.CreateCallInvoker();
+        _connections = new(invoker);
+        _formats = new(invoker);
+        _reader = new(invoker);
+        _writer = new(invoker);
+        _sessions = new(invoker);
+    }
+
+    /// <summary>The channel, for interceptors and generated clients of one's own.</summary>
+    public ChannelBase Channel => _channel;
+
+    /// <summary>Starts a Stream API and waits until it is ready.</summary>
+    /// <param name="configuration">The settings.</param>
+    /// <param name="options">Logging and clock.</param>
+    /// <param name="cancellationToken">Gives up; nothing is left running.</param>
+    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
+    public static async Task<LocalStreamingApi> StartAsync(
+        IStreamingApiConfiguration configuration, StreamApiOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        options ??= StreamApiOptions.Default;
+        StreamApi.CheckConfiguration(configuration);
+        var broker = OpenBroker(configuration, options);
+        try
+        {
+            return await StartAsync(configuration, broker, ownsBroker: true, options, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await broker.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>The connection manager service.</summary>
+    public ConnectionManagerService.ConnectionManagerServiceClient GetConnectionManagerClient() => _connections;
+
+    /// <summary>The data format manager service.</summary>
+    public DataFormatManagerService.DataFormatManagerServiceClient GetDataFormatManagerClient() => _formats;
+
+    /// <summary>The packet reader service.</summary>
+    public PacketReaderService.PacketReaderServiceClient GetPacketReaderClient() => _reader;
+
+    /// <summary>The packet writer service.</summary>
+    public PacketWriterService.PacketWriterServiceClient GetPacketWriterClient() => _writer;
+
+    /// <summary>The session management service.</summary>
+    public SessionManagementService.SessionManagementServiceClient GetSessionManagementClient() => _sessions;
+
+    /// <summary>One of the five clients, the channel, or this, by its type; null for anything else.</summary>
+    public object? GetService(Type serviceType)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        object[] services = [_connections, _formats, _reader, _writer, _sessions, _channel, this];
+        return Array.Find(services, serviceType.IsInstanceOfType);
+    }
+
+    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes what was accepted (for DrainTimeoutSeconds at most), stops.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _channel.Close();
+        await _api.DisposeAsync().ConfigureAwait(false);
+        if (_ownBroker is not null) await _ownBroker.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>A Stream API over a given broker: two over one see each other as two servers do.</summary>
+    internal static async Task<LocalStreamingApi> StartAsync(
+        IStreamingApiConfiguration configuration, IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
+    {
+        // In process there is no network that could still be bringing the client a response.
+        var local = configuration is StreamingApiConfiguration own ? WithoutGrace(own) : configuration;
+        var api = await StreamApi.StartAsync(local, broker, options, cancellationToken).ConfigureAwait(false);
+        return new LocalStreamingApi(api, ownsBroker ? broker : null, options.Clock);
+    }
+
+    private static StreamingApiConfiguration WithoutGrace(StreamingApiConfiguration own) =>
+        new(
+            own.StreamCreationStrategy,
+            own.BrokerUrl,
+            own.PartitionMappings,
+            own.StreamApiPort,
+            own.IntegrateSessionManagement,
+            own.IntegrateDataFormatManagement,
+            own.UseRemoteKeyGenerator,
+            own.RemoteKeyGeneratorServiceAddress,
+            own.BatchingResponses,
+            own.InitialisationTimeoutSeconds)
+        {
+            SessionIdleTimeout = own.SessionIdleTimeout,
+            ConnectionIdleTimeout = own.ConnectionIdleTimeout,
+            AutoRegisterDataFormats = own.AutoRegisterDataFormats,
+            DrainTimeoutSeconds = own.DrainTimeoutSeconds,
+            Limits = own.Limits with { CloseGrace = TimeSpan.Zero },
+        };
+
+    private static MemoryBroker OpenBroker(IStreamingApiConfiguration configuration, StreamApiOptions options)
+    {
+        if (configuration.UseRemoteKeyGenerator)
+        {
+            throw new ConfigurationException("UseRemoteKeyGenerator", "true", "false: the client of a key generator service is not part of this version");
+        }
+
+        var url = configuration.BrokerUrl;
+        if (url.Length == 0) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
+        else if (url != "memory:")
+        {
+            throw new ConfigurationException("BrokerUrl", $"'{url}'", url.StartsWith("embedded:", StringComparison.Ordinal)
+                ? "'memory:': the durable embedded log (embedded:) is not part of this version"
+                : "'memory:': Kafka (host:port) is not part of this version");
+        }
+
+        return new MemoryBroker(clock: options.Clock);
+    }
+
+    private static string Name(StatusCode status) => status.ToString();
+}

@@ -1,0 +1,123 @@
+using MA.Common.Abstractions;
+using MA.Streaming.Abstraction;
+using MA.Streaming.API;
+using MA.Streaming.Core;
+
+namespace MA.Streaming.Proto.Client.Local;
+
+/// <summary>
+/// The Stream API of this process: <see cref="Initialise(IStreamingApiConfiguration)"/> once, then the five clients, then
+/// <see cref="Shutdown"/>. All members may be called from any thread.
+/// </summary>
+public static class StreamingApiClient
+{
+    private static readonly Lock Gate = new();
+    private static LocalStreamingApi? _api;
+    private static LogFile? _log;
+    private static CancellationTokenRegistration _shutdown;
+
+    /// <summary>True between Initialise and Shutdown.</summary>
+    public static bool Initialised => Volatile.Read(ref _api) is not null;
+
+    /// <summary>Starts the Stream API and returns when it is ready. Does nothing when it is initialised.</summary>
+    /// <param name="streamingApiConfiguration">The settings.</param>
+    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
+    public static void Initialise(IStreamingApiConfiguration streamingApiConfiguration) => Start(streamingApiConfiguration, null, null);
+
+    /// <summary>Starts the Stream API and returns when it is ready. Does nothing when it is initialised.</summary>
+    /// <param name="streamingApiConfiguration">The settings.</param>
+    /// <param name="cancellationTokenSourceProvider">Cancelling the provided source means <see cref="Shutdown"/>.</param>
+    /// <param name="kafkaBrokerAvailabilityChecker">Asked for Kafka addresses only.</param>
+    /// <param name="loggingDirectoryProvider">The folder of a rolling text log; empty for none.</param>
+    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
+    public static void Initialise(
+        IStreamingApiConfiguration streamingApiConfiguration,
+        ICancellationTokenSourceProvider cancellationTokenSourceProvider,
+        IKafkaBrokerAvailabilityChecker kafkaBrokerAvailabilityChecker,
+        ILoggingDirectoryProvider loggingDirectoryProvider)
+    {
+        ArgumentNullException.ThrowIfNull(cancellationTokenSourceProvider);
+        ArgumentNullException.ThrowIfNull(kafkaBrokerAvailabilityChecker);
+        ArgumentNullException.ThrowIfNull(loggingDirectoryProvider);
+        Start(streamingApiConfiguration, cancellationTokenSourceProvider.Provide(), loggingDirectoryProvider.Provide());
+    }
+
+    /// <summary>Stops the Stream API: what was acknowledged or half-closed is written, open reads end with UNAVAILABLE. Does nothing when it
+    /// is not initialised.</summary>
+    public static void Shutdown()
+    {
+        LocalStreamingApi? api;
+        LogFile? log;
+        CancellationTokenRegistration shutdown;
+        lock (Gate)
+        {
+            (api, _api) = (_api, null);
+            (log, _log) = (_log, null);
+            (shutdown, _shutdown) = (_shutdown, default);
+        }
+
+        shutdown.Unregister();
+#pragma warning disable RS0030 // A synchronous member that customers call.
+        if (api is not null) Task.Run(async () => await api.DisposeAsync().ConfigureAwait(false)).GetAwaiter().GetResult();
+#pragma warning restore RS0030
+        log?.Dispose();
+    }
+
+    /// <summary>One of the five clients, or the channel, by its type; null for anything else.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static object? GetService(Type serviceType) => Api.GetService(serviceType);
+
+    /// <summary>The connection manager service.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static ConnectionManagerService.ConnectionManagerServiceClient GetConnectionManagerClient() => Api.GetConnectionManagerClient();
+
+    /// <summary>The data format manager service.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static DataFormatManagerService.DataFormatManagerServiceClient GetDataFormatManagerClient() => Api.GetDataFormatManagerClient();
+
+    /// <summary>The packet reader service.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static PacketReaderService.PacketReaderServiceClient GetPacketReaderClient() => Api.GetPacketReaderClient();
+
+    /// <summary>The packet writer service.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static PacketWriterService.PacketWriterServiceClient GetPacketWriterClient() => Api.GetPacketWriterClient();
+
+    /// <summary>The session management service.</summary>
+    /// <exception cref="InvalidOperationException">It is not initialised.</exception>
+    public static SessionManagementService.SessionManagementServiceClient GetSessionManagementClient() => Api.GetSessionManagementClient();
+
+    private static LocalStreamingApi Api =>
+        Volatile.Read(ref _api) ?? throw new InvalidOperationException("The Stream API is not initialised: call StreamingApiClient.Initialise first.");
+
+    private static void Start(IStreamingApiConfiguration configuration, CancellationTokenSource? stop, string? loggingDirectory)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        lock (Gate)
+        {
+            if (_api is not null) return;
+            var log = string.IsNullOrEmpty(loggingDirectory) ? null : new LogFile(loggingDirectory);
+            try
+            {
+                var options = log is null ? StreamApiOptions.Default : new StreamApiOptions { LoggerFactory = log.Factory };
+                var token = stop?.Token ?? CancellationToken.None;
+#pragma warning disable RS0030 // A synchronous member that customers call.
+                var api = Task.Run(() => LocalStreamingApi.StartAsync(configuration, options, token), token).GetAwaiter().GetResult();
+#pragma warning restore RS0030
+                Volatile.Write(ref _api, api);
+            }
+            catch
+            {
+                log?.Dispose();
+                throw;
+            }
+
+            _log = log;
+
+            // The stop runs on its own, so that who cancels never waits for it.
+            if (stop is not null) _shutdown = stop.Token.UnsafeRegister(static _ => Task.Run(Shutdown), null);
+        }
+    }
+}
