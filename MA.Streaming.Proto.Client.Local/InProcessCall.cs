@@ -5,7 +5,9 @@ namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>One call: what the handler sees of it, and how it ends. It ends once, by whichever comes first: the handler's end, the
 /// deadline, the client's cancel or dispose; then the status never changes.</summary>
+#pragma warning disable CA1001 // The source has no timer and no link: it holds nothing that a disposal would release.
 internal sealed class InProcessCall : ServerCallContext
+#pragma warning restore CA1001
 {
     private static readonly Status CancelledByClient = new(StatusCode.Cancelled, "Call canceled by the client.");
     private static readonly Status DeadlinePassed = new(StatusCode.DeadlineExceeded, "");

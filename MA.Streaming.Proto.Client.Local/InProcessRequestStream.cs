@@ -25,6 +25,8 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
     private bool _hasEnded;
     private TaskCompletionSource<bool>? _reading;
     private TaskCompletionSource? _writing;
+    private CancellationToken _listeningTo;
+    private CancellationTokenRegistration _listening;
 
     public InProcessRequestStream(InProcessCall call, InProcessHandler<TRequest, TResponse> handler, Method<TRequest, TResponse> method)
     {
@@ -42,8 +44,8 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
     public Task<bool> MoveNext(CancellationToken cancellationToken)
     {
         TaskCompletionSource? written = null;
-        TaskCompletionSource<bool>? reading = null;
         Task<bool> result;
+        Listen(cancellationToken);
         lock (_gate)
         {
             if (_reading is not null) throw new InvalidOperationException("Can't read the next message because the previous read is still in progress.");
@@ -71,14 +73,13 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
             else
             {
                 // Completed inline by the writer: the handler goes on on its thread until it waits for something else.
-                reading = _reading = new TaskCompletionSource<bool>();
-                result = reading.Task;
+                _reading = new TaskCompletionSource<bool>();
+                result = _reading.Task;
             }
         }
 
         written?.TrySetResult();
-        if (reading is null || !cancellationToken.CanBeCanceled) return result;
-        return reading.Task.IsCompleted ? result : WithCancellationAsync(reading, cancellationToken);
+        return result;
     }
 
     public Task WriteAsync(TRequest message) => WriteAsync(message, CancellationToken.None);
@@ -140,24 +141,22 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         return Task.CompletedTask;
     }
 
-    // The handler may stop waiting before the stream ends.
-    private async Task<bool> WithCancellationAsync(TaskCompletionSource<bool> reading, CancellationToken cancellationToken)
+    // The handler may stop waiting before the stream ends. It asks with the same token each time, so that one registration does.
+    private void Listen(CancellationToken cancellationToken)
     {
-        var registration = cancellationToken.UnsafeRegister(
+        if (cancellationToken == _listeningTo) return;
+        _listeningTo = cancellationToken;
+        var listening = cancellationToken.UnsafeRegister(
             static (state, token) =>
             {
-                var (stream, waiting) = ((InProcessRequestStream<TRequest, TResponse>, TaskCompletionSource<bool>))state!;
-                lock (stream._gate)
-                {
-                    if (stream._reading != waiting) return;
-                    stream._reading = null;
-                }
-
-                waiting.TrySetCanceled(token);
+                var stream = (InProcessRequestStream<TRequest, TResponse>)state!;
+                TaskCompletionSource<bool>? reading;
+                lock (stream._gate) (reading, stream._reading) = (stream._reading, null);
+                reading?.TrySetCanceled(token);
             },
-            (this, reading));
-        await using var disposing = registration.ConfigureAwait(false);
-        return await reading.Task.ConfigureAwait(false);
+            this);
+        lock (_gate) (listening, _listening) = (_listening, listening);
+        listening.Unregister();
     }
 
     private Task Waiting(TaskCompletionSource writing, CancellationToken cancellationToken)
@@ -190,6 +189,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         TaskCompletionSource<bool>? reading;
         TaskCompletionSource? writing;
         bool wasTaken;
+        CancellationTokenRegistration listening;
         lock (_gate)
         {
             _hasEnded = true;
@@ -197,8 +197,10 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
             (writing, _writing) = (_writing, null);
             wasTaken = _offered is null;
             _offered = null;
+            listening = _listening;
         }
 
+        listening.Unregister();
         reading?.TrySetCanceled(CancellationToken.None);
         if (wasTaken) writing?.TrySetResult();
         else writing?.TrySetException(_call.ToException(_call.GetStatus()));

@@ -3,10 +3,8 @@ using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core;
-using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
-using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Proto.Client.Local;
 
@@ -17,7 +15,7 @@ namespace MA.Streaming.Proto.Client.Local;
 public sealed class LocalStreamingApi : IAsyncDisposable
 {
     private readonly StreamApi _api;
-    private readonly IBroker? _ownBroker;
+    private readonly Core.Broker.IBroker? _ownBroker;
     private readonly InProcessChannel _channel;
     private readonly ConnectionManagerService.ConnectionManagerServiceClient _connections;
     private readonly DataFormatManagerService.DataFormatManagerServiceClient _formats;
@@ -25,7 +23,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     private readonly PacketWriterService.PacketWriterServiceClient _writer;
     private readonly SessionManagementService.SessionManagementServiceClient _sessions;
 
-    private LocalStreamingApi(StreamApi api, IBroker? ownBroker, TimeProvider clock)
+    private LocalStreamingApi(StreamApi api, Core.Broker.IBroker? ownBroker, TimeProvider clock)
     {
         _api = api;
         _ownBroker = ownBroker;
@@ -103,7 +101,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
 
     /// <summary>A Stream API over a given broker: two over one see each other as two servers do.</summary>
     internal static async Task<LocalStreamingApi> StartAsync(
-        IStreamingApiConfiguration configuration, IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
+        IStreamingApiConfiguration configuration, Core.Broker.IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
     {
         // In process there is no network that could still be bringing the client a response.
         var local = configuration is StreamingApiConfiguration own ? WithoutGrace(own) : configuration;
