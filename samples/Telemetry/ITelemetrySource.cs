@@ -39,6 +39,9 @@ public interface ITelemetrySource
     /// <summary>m/s for one unit of <see cref="SpeedParameter"/>.</summary>
     double MetresPerSecond { get; }
 
+    /// <summary>Patterns that pick out the parameters around speed and revolutions.</summary>
+    IReadOnlyList<string> SpeedPatterns { get; }
+
     /// <summary>The packets in the order of their due times; reads or computes them as they are asked for.</summary>
     IEnumerable<TelemetryPacket> Play(DataFormats formats);
 }

@@ -44,6 +44,8 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public string SpeedParameter => "vCar";
 
+    public IReadOnlyList<string> SpeedPatterns { get; } = ["^vCar", "^n"];
+
     public double MetresPerSecond => 1 / 3.6;
 
     public ConfigurationPacket Configuration => new()

@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using Grpc.Core;
 using MA.Streaming.API;
-using MA.Streaming.Core.Packets;
-using MA.Streaming.OpenData;
 
 namespace Telemetry.Live;
 
@@ -37,6 +35,9 @@ internal sealed class LiveReader : IDisposable
     public Counters Read { get; } = new();
 
     public LatencyHistogram Latency { get; } = new();
+
+    /// <summary>False once its read has ended, for whatever reason.</summary>
+    public bool IsReading => !_reading.IsCompleted;
 
     /// <summary>Opens connection and read; completes when the read stands where it will start.</summary>
     public async Task OpenAsync(string dataSource, string sessionKey, CancellationToken cancellationToken)

@@ -6,12 +6,15 @@ namespace Telemetry.Live;
 /// <summary>Writes a source's packets at its pace, each to its stream, and keeps the account of what every reader must get.</summary>
 internal sealed class Publisher : IDisposable
 {
+    private const long BehindBytesMax = 64 << 20;
+
     private readonly ApiClients _api;
     private readonly ITelemetrySource _source;
     private readonly string _sessionKey;
     private readonly WriteTimes _writeTimes;
     private readonly Dictionary<string, PacketStream> _streams = [];
     private readonly Dictionary<ReaderPlan, Tally> _expected;
+    private IReadOnlyList<LiveReader> _followers = [];
     private long _clock;
     private ulong _lastId;
 
@@ -28,6 +31,9 @@ internal sealed class Publisher : IDisposable
 
     /// <summary>How far the source's clock is.</summary>
     public TimeSpan Clock => TimeSpan.FromTicks(Volatile.Read(ref _clock));
+
+    /// <summary>From now on no reader is left more than 64 MiB behind.</summary>
+    public void WaitFor(IReadOnlyList<LiveReader> readers) => _followers = [.. readers];
 
     /// <summary>Writes a packet by itself and waits until it is durable.</summary>
     public async Task WriteAsync(TelemetryPacket packet, CancellationToken cancellationToken)
@@ -52,6 +58,7 @@ internal sealed class Publisher : IDisposable
             {
                 await pace.WaitUntilAsync(packet.Due, stop);
                 Volatile.Write(ref _clock, packet.Due.Ticks);
+                while (_followers.Any(IsFarBehind)) await Task.Delay(1, stop);
                 await _streams[packet.Stream].WriteAsync(Number(packet), CancellationToken.None);
             }
         }
@@ -74,6 +81,9 @@ internal sealed class Publisher : IDisposable
     {
         foreach (var tally in _expected.Values) tally.Dispose();
     }
+
+    private bool IsFarBehind(LiveReader reader) =>
+        reader.IsReading && _expected[reader.Plan].Bytes - reader.Read.Bytes > BehindBytesMax;
 
     private Packet Number(TelemetryPacket packet)
     {
