@@ -29,6 +29,7 @@ internal sealed class Telemetry : IDisposable
     private readonly Counter<long> _essentialDelivered;
     private readonly Counter<long> _skipped;
     private readonly Histogram<double> _rpcs;
+    private int _series; // ConcurrentDictionary.Count takes every lock it has.
 
     public Telemetry()
     {
@@ -74,7 +75,11 @@ internal sealed class Telemetry : IDisposable
     public StreamTags TagsOf(string dataSource, string stream)
     {
         if (_streams.TryGetValue((dataSource, stream), out var tags)) return tags;
-        return _streams.Count >= SeriesMax ? StreamTags.Others : _streams.GetOrAdd((dataSource, stream), key => new(key.DataSource, key.Stream));
+        if (Volatile.Read(ref _series) >= SeriesMax) return StreamTags.Others;
+        var added = new StreamTags(dataSource, stream);
+        tags = _streams.GetOrAdd((dataSource, stream), added);
+        if (tags == added) Interlocked.Increment(ref _series);
+        return tags;
     }
 
     public void DataPublished(StreamTags tags)

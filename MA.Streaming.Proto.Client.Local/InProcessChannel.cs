@@ -133,8 +133,8 @@ internal sealed class InProcessHandler<TRequest, TResponse>
 
     private static TRequest Copy(TRequest request, Marshaller<TRequest> marshaller)
     {
-        var bytes = new MarshalledBytes();
+        var bytes = new InProcessBytes();
         marshaller.ContextualSerializer(request, bytes);
-        return marshaller.ContextualDeserializer(new MarshalledBytes.Reader(bytes.Written));
+        return marshaller.ContextualDeserializer(new InProcessBytes.Reader(bytes.Written));
     }
 }

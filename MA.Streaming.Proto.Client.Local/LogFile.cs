@@ -21,14 +21,14 @@ internal sealed class LogFile : IDisposable
                 retainedFileCountLimit: 31,
                 formatProvider: System.Globalization.CultureInfo.InvariantCulture)
             .CreateLogger();
-        Factory = new SerilogLoggerFactory(_logger, dispose: false);
+        Loggers = new SerilogLoggerFactory(_logger, dispose: false);
     }
 
-    public ILoggerFactory Factory { get; }
+    public ILoggerFactory Loggers { get; }
 
     public void Dispose()
     {
-        Factory.Dispose();
+        Loggers.Dispose();
         _logger.Dispose();
     }
 }

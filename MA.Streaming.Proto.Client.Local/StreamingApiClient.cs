@@ -101,7 +101,7 @@ public static class StreamingApiClient
             var log = string.IsNullOrEmpty(loggingDirectory) ? null : new LogFile(loggingDirectory);
             try
             {
-                var options = log is null ? StreamApiOptions.Default : new StreamApiOptions { LoggerFactory = log.Factory };
+                var options = log is null ? StreamApiOptions.Default : new StreamApiOptions { LoggerFactory = log.Loggers };
                 var token = stop?.Token ?? CancellationToken.None;
 #pragma warning disable RS0030 // A synchronous member that customers call.
                 var api = Task.Run(() => LocalStreamingApi.StartAsync(configuration, options, token), token).GetAwaiter().GetResult();

@@ -13,7 +13,7 @@ internal sealed partial class SourceRules
     private static readonly (string Folder, string[] Names)[] MayKnowGrpc =
     [
         ("MA.Streaming.Core", ["*Endpoint.cs", "Errors.cs"]),
-        ("MA.Streaming.Proto.Client.Local", ["InProcessChannel*.cs", "*Client.cs", "LocalStreamingApi.cs"]),
+        ("MA.Streaming.Proto.Client.Local", ["InProcess*.cs", "*Client.cs", "LocalStreamingApi.cs"]),
         ("MA.Streaming.Proto.Client.Remote", ["*"]),
         ("MA.Streaming.Server", ["*"]),
         ("MA.Streaming.Tool", ["*"]),
@@ -47,7 +47,7 @@ internal sealed partial class SourceRules
     [TestCase("MA.Streaming.Core/Sessions/SessionCatalog.cs", "// statuses of Grpc.Core are made elsewhere", 0)]
     [TestCase("MA.Streaming.Core/Sessions/SessionManagementEndpoint.cs", "using Grpc.Core;", 0)]
     [TestCase("MA.Streaming.Broker.Kafka/KafkaBroker.cs", "using Grpc.Net.Client;", 1)]
-    [TestCase("MA.Streaming.Proto.Client.Local/InProcessChannelCall.cs", "using Grpc.Core;", 0)]
+    [TestCase("MA.Streaming.Proto.Client.Local/InProcessCall.cs", "using Grpc.Core;", 0)]
     public void GrpcInside_Line_IsFoundWhereItMayNotBe(string path, string line, int violations) =>
         Assert.That(GrpcInside(new SourceText(path, line)).ToArray(), Has.Length.EqualTo(violations));
 

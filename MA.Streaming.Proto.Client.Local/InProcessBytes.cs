@@ -4,7 +4,7 @@ using Grpc.Core;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>What a marshaller writes, for messages that can be copied in no other way.</summary>
-internal sealed class MarshalledBytes : SerializationContext
+internal sealed class InProcessBytes : SerializationContext
 {
     private readonly ArrayBufferWriter<byte> _buffer = new();
 
