@@ -7,9 +7,8 @@ namespace Telemetry;
 /// <param name="Seed">The simulated car's random numbers.</param>
 /// <param name="Speed">Seconds of telemetry in a second; null does not wait.</param>
 /// <param name="LogDirectory">The recorded log to play instead, or null.</param>
-/// <param name="BrokerUrl">Where the packets go.</param>
 /// <param name="ShowHelp">Only explain.</param>
-public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogDirectory, string BrokerUrl, bool ShowHelp)
+public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogDirectory, bool ShowHelp)
 {
     public const int LapsMax = 100;
     public const double DefaultSpeed = 12;
@@ -18,8 +17,8 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
         A car on its laps, written live to a Stream API inside this process and followed by several
         readers at once. At the end every reader's packets are compared with what was written for it.
 
-        usage: Telemetry [--laps N] [--seed N] [--speed X] [--broker URL]
-               Telemetry --log DIR [--speed X] [--broker URL]
+        usage: Telemetry [--laps N] [--seed N] [--speed X]
+               Telemetry --log DIR [--speed X]
 
           --laps N      laps of the simulated car, 1 to 100 (default 3)
           --seed N      0 to 2147483647 (default 1); the same seed writes the same samples
@@ -29,7 +28,6 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
                         *.csv.gz (first column t_s, t_ms or t_us), and laps.json where there are laps.
                         Recorded timestamps and units are kept; a log that does not say when it began
                         begins at 2000-01-01T00:00:00Z. It is checked whole before anything is written
-          --broker URL  the BrokerUrl of the Stream API (default memory:)
           --help        this
 
         Latencies are measured from the moment a packet is handed to its write call until a reader has
@@ -50,13 +48,13 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
             switch (option)
             {
                 case "--help" or "-h" or "-?":
-                    return new(3, 1, DefaultSpeed, null, "memory:", ShowHelp: true);
-                case "--laps" or "--seed" or "--speed" or "--log" or "--broker":
+                    return new(3, 1, DefaultSpeed, null, ShowHelp: true);
+                case "--laps" or "--seed" or "--speed" or "--log":
                     value ??= ++i < arguments.Count ? arguments[i] : throw new CommandLineException($"{option}: a value is missing; allowed: {Allowed(option)}");
                     if (!values.TryAdd(option, value)) throw new CommandLineException($"{option}: given twice, as '{values[option]}' and '{value}'");
                     break;
                 default:
-                    throw new CommandLineException($"'{arguments[i]}' is no option; allowed: --laps, --seed, --speed, --log, --broker, --help");
+                    throw new CommandLineException($"'{arguments[i]}' is no option; allowed: --laps, --seed, --speed, --log, --help");
             }
         }
 
@@ -75,7 +73,6 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
             Seed: values.TryGetValue("--seed", out var seed) ? Whole("--seed", seed, 0, int.MaxValue) : 1,
             Speed: values.TryGetValue("--speed", out var speed) ? SpeedOf(speed) : DefaultSpeed,
             LogDirectory: log,
-            BrokerUrl: values.TryGetValue("--broker", out var broker) ? broker : "memory:",
             ShowHelp: false);
     }
 
@@ -105,8 +102,7 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
         "--laps" => $"a whole number from 1 to {LapsMax}",
         "--seed" => $"a whole number from 0 to {int.MaxValue}",
         "--speed" => "a number from 1 to 1000, or max",
-        "--log" => "a directory with parameters.json and *.csv or *.csv.gz",
-        _ => "memory:, embedded:, embedded:PATH, or host:port of a Kafka broker",
+        _ => "a directory with parameters.json and *.csv or *.csv.gz",
     };
 }
 

@@ -2,7 +2,6 @@ using System.Text;
 using Grpc.Core;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
-using MA.Streaming.Core.Configuration;
 using MA.Streaming.Proto.Client.Local;
 using Spectre.Console;
 using Telemetry;
@@ -36,11 +35,6 @@ catch (Exception wrong) when (wrong is CommandLineException or LogException)
     if (wrong is CommandLineException) Console.Error.WriteLine("telemetry: --help explains the options");
     return WrongInput;
 }
-catch (ConfigurationException wrong)
-{
-    Console.Error.WriteLine($"telemetry: --broker: {wrong.Message}");
-    return WrongInput;
-}
 catch (RpcException failure)
 {
     Console.Error.WriteLine($"telemetry: the Stream API answered {failure.StatusCode}: {failure.Status.Detail}");
@@ -67,7 +61,7 @@ static async Task<bool> PlayAsync(ITelemetrySource source, CommandLine options)
     IScreen screen = isTerminal ? new LiveScreen(console) : new PlainScreen(Console.Out);
 
     // A whole Stream API in this process; its five clients are the ones a remote server would be used with.
-    await using var api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: options.BrokerUrl));
+    await using var api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: "memory:"));
     var clients = new ApiClients(
         api.GetSessionManagementClient(),
         api.GetDataFormatManagerClient(),
