@@ -28,12 +28,12 @@ internal sealed class PacketReaderEndpoint(
 
     /// <inheritdoc/>
     public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, essentials: false, _ => null, static r => r.Response, responseStream, context);
+        ServeAsync(request.Connection, "connection", essentials: false, _ => null, static r => r.Response, responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadEssentials(
         ReadEssentialsRequest request, IServerStreamWriter<ReadEssentialsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, essentials: true, _ => null, static r => r.Response, responseStream, context);
+        ServeAsync(request.Connection, "connection", essentials: true, _ => null, static r => r.Response, responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadDataPackets(
@@ -42,6 +42,7 @@ internal sealed class PacketReaderEndpoint(
         if (request.Request is not { } data) throw Errors.InvalidArgument("request is missing: it needs a connection");
         return ServeAsync(
             data.Connection,
+            "request.connection",
             essentials: false,
             dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
             static r => r.Response,
@@ -57,6 +58,7 @@ internal sealed class PacketReaderEndpoint(
 
     private async Task ServeAsync<T>(
         API.Connection? requested,
+        string field,
         bool essentials,
         Func<string, PacketFilter?> filterOf,
         Func<T, RepeatedField<PacketResponse>> packetsOf,
@@ -65,7 +67,7 @@ internal sealed class PacketReaderEndpoint(
         where T : class, new()
     {
         using var call = calls.Enter();
-        if (requested is null) throw Errors.InvalidArgument("connection is missing");
+        if (requested is null) throw Errors.InvalidArgument($"{field} is missing");
         var connection = connections.Find(requested.Id)
             ?? throw Errors.NotFound($"connection {requested.Id} is not open: it was never opened here, was closed, or was idle for too long");
         var details = connection.Details;
@@ -206,7 +208,21 @@ internal sealed class PacketReaderEndpoint(
             var response = _response;
             _response = new T();
             _bytes = 0;
-            return new(responses.WriteAsync(response, cancellationToken));
+            var write = responses.WriteAsync(response, cancellationToken);
+            return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
+        }
+
+        private async ValueTask AwaitAsync(Task write)
+        {
+            endpoint.Telemetry.ReadBlocks();
+            try
+            {
+                await write.ConfigureAwait(false);
+            }
+            finally
+            {
+                endpoint.Telemetry.ReadGoesOn();
+            }
         }
 
         private static Packet? ToPacket(ReadOnlyMemory<byte> value)
