@@ -60,12 +60,13 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
 
         if (values.TryGetValue("--log", out var log))
         {
-            if (log.Length == 0) throw Wrong("--log", log);
             foreach (var option in new[] { "--laps", "--seed" })
             {
                 if (values.TryGetValue(option, out var value))
                     throw new CommandLineException($"{option}: '{value}' does not go with --log; a recorded log is played as it is");
             }
+
+            if (!Directory.Exists(log)) throw Wrong("--log", log);
         }
 
         return new(

@@ -91,14 +91,15 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
             {
                 var isDue = recorder.Interval > 0 ? car.Milliseconds % recorder.Interval == 0 : car.CylinderFired;
                 if (!isDue) continue;
-                recorder.Sample(car, timestamp, now);
-                if (recorder.IsFull) yield return recorder.Take();
+                recorder.Sample(car, timestamp);
+                if (recorder.IsFull) yield return recorder.Take(now);
             }
         }
 
+        var end = TimeSpan.FromMilliseconds(car.Milliseconds);
         foreach (var recorder in recorders)
         {
-            if (!recorder.IsEmpty) yield return recorder.Take();
+            if (!recorder.IsEmpty) yield return recorder.Take(end);
         }
     }
 

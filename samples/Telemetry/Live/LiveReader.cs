@@ -7,7 +7,7 @@ namespace Telemetry.Live;
 /// <summary>Follows the session with one read of its own, and keeps the account of what came.</summary>
 internal sealed class LiveReader : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Stragglers = TimeSpan.FromMilliseconds(150);
 
     private readonly ApiClients _api;
@@ -68,12 +68,12 @@ internal sealed class LiveReader : IDisposable
         }
     }
 
-    /// <summary>Waits until so many packets have come, or none has for ten seconds; then ends the read as readers do: by closing
+    /// <summary>Waits until so many packets have come, or none has for so long; then ends the read as readers do: by closing
     /// its connection. Packets too many would still have come.</summary>
-    public async Task FinishAsync(long expectedPackets)
+    public async Task FinishAsync(long expectedPackets, TimeSpan patience)
     {
         var (seen, since) = (Read.Packets, Stopwatch.StartNew());
-        while (Read.Packets < expectedPackets && !_reading.IsCompleted && since.Elapsed < Patience)
+        while (Read.Packets < expectedPackets && !_reading.IsCompleted && since.Elapsed < patience)
         {
             await Task.WhenAny(_reading, Task.Delay(5));
             if (Read.Packets == seen) continue;
@@ -93,12 +93,12 @@ internal sealed class LiveReader : IDisposable
         await _api.Connections.CloseConnectionAsync(new CloseConnectionRequest { Connection = connection });
         try
         {
-            await _reading.WaitAsync(Patience);
+            await _reading.WaitAsync(CloseTimeout);
         }
         catch (TimeoutException)
         {
             await _abandon.CancelAsync();
-            throw new TimeoutException($"reader {Plan.Name}: its read did not end within {Patience.TotalSeconds} s of CloseConnection");
+            throw new TimeoutException($"reader {Plan.Name}: its read did not end within {CloseTimeout.TotalSeconds} s of CloseConnection");
         }
     }
 

@@ -57,6 +57,9 @@ public sealed class LiveRun : IAsyncDisposable
         ];
     }
 
+    /// <summary>How long a reader that got nothing new waits for what it must still get.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
+
     public ITelemetrySource Source { get; }
 
     public CarWatcher Watcher { get; }
@@ -186,7 +189,7 @@ public sealed class LiveRun : IAsyncDisposable
             var differences = new List<string>();
             try
             {
-                await reader.FinishAsync(publisher.ExpectedPackets(reader.Plan));
+                await reader.FinishAsync(publisher.ExpectedPackets(reader.Plan), Patience);
             }
             catch (RpcException ended)
             {
