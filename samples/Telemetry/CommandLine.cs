@@ -50,7 +50,7 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
                 case "--help" or "-h" or "-?":
                     return new(3, 1, DefaultSpeed, null, ShowHelp: true);
                 case "--laps" or "--seed" or "--speed" or "--log":
-                    value ??= ++i < arguments.Count ? arguments[i] : throw new CommandLineException($"{option}: a value is missing; allowed: {Allowed(option)}");
+                    value ??= ++i < arguments.Count ? arguments[i] : throw Missing(option);
                     if (!values.TryAdd(option, value)) throw new CommandLineException($"{option}: given twice, as '{values[option]}' and '{value}'");
                     break;
                 default:
@@ -97,6 +97,8 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
     }
 
     private static CommandLineException Wrong(string option, string value) => new($"{option}: '{value}' is not allowed; allowed: {Allowed(option)}");
+
+    private static CommandLineException Missing(string option) => new($"{option}: a value is missing; allowed: {Allowed(option)}");
 
     private static string Allowed(string option) => option switch
     {

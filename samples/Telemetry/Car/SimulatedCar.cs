@@ -18,7 +18,7 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public string DataSource => "SimulatedCar";
 
-    public string SessionIdentifier => $"{circuit.Name}, {laps} laps, seed {seed}";
+    public string SessionIdentifier => $"{circuit.Name}, {laps} {(laps == 1 ? "lap" : "laps")}, seed {seed}";
 
     public IReadOnlyDictionary<string, string> SessionDetails => new Dictionary<string, string>
     {
@@ -40,7 +40,10 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public IReadOnlyList<string> Events { get; } = Enum.GetNames<CarEventKind>();
 
-    public IReadOnlyList<string> Watched { get; } = ["vCar", "nEngine", "NGear", "rThrottle", "pBrakeFront", "gLat", "gLong", "TTyreSurfaceRL", "TBrakeFL", "mFuel"];
+    public IReadOnlyList<string> Watched { get; } =
+    [
+        "vCar", "nEngine", "NGear", "rThrottle", "pBrakeFront", "gLat", "gLong", "TTyreSurfaceRL", "TBrakeFL", "mFuel",
+    ];
 
     public string SpeedParameter => "vCar";
 

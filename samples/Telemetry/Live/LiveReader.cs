@@ -44,24 +44,27 @@ internal sealed class LiveReader : IDisposable
     {
         var details = new ConnectionDetails
         {
-            DataSource = dataSource, SessionKey = sessionKey, Streams = { Plan.Streams }, ExcludeMainStream = Plan.Streams.Count > 0,
+            DataSource = dataSource,
+            SessionKey = sessionKey,
+            Streams = { Plan.Streams },
+            ExcludeMainStream = Plan.Streams.Count > 0,
         };
         var answer = await _api.Connections.NewConnectionAsync(new NewConnectionRequest { Details = details }, cancellationToken: cancellationToken);
         _connection = answer.Connection;
         switch (Plan.Kind)
         {
             case ReadKind.Packets:
-                var packets = _api.Reader.ReadPackets(new ReadPacketsRequest { Connection = _connection }, cancellationToken: _abandon.Token);
+                var packets = _api.Reader.ReadPackets(new() { Connection = _connection }, cancellationToken: _abandon.Token);
                 await packets.ResponseHeadersAsync.WaitAsync(cancellationToken);
                 _reading = FollowAsync(packets, r => r.Response);
                 break;
             case ReadKind.Data:
-                var data = _api.Reader.ReadDataPackets(new ReadDataPacketsRequest { Request = Plan.ToRequest(_connection) }, cancellationToken: _abandon.Token);
+                var data = _api.Reader.ReadDataPackets(new() { Request = Plan.ToRequest(_connection) }, cancellationToken: _abandon.Token);
                 await data.ResponseHeadersAsync.WaitAsync(cancellationToken);
                 _reading = FollowAsync(data, r => r.Response);
                 break;
             default:
-                var essentials = _api.Reader.ReadEssentials(new ReadEssentialsRequest { Connection = _connection }, cancellationToken: _abandon.Token);
+                var essentials = _api.Reader.ReadEssentials(new() { Connection = _connection }, cancellationToken: _abandon.Token);
                 _reading = FollowAsync(essentials, r => r.Response);
                 await _reading.WaitAsync(cancellationToken);
                 break;
