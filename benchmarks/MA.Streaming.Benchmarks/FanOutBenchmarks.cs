@@ -6,7 +6,8 @@ namespace MA.Streaming.Benchmarks;
 /// <summary>Many readers of one stream while it is being written.</summary>
 internal static class FanOutBenchmarks
 {
-    private const int Deliveries = 600_000;
+    private const int Deliveries = 2_000_000;
+    private const int PacketsMax = 400_000;
     private const string WriterRate = "writer";
 
     public static IReadOnlyList<Benchmark> All { get; } = [Of(1), Of(10), Of(100)];
@@ -20,7 +21,7 @@ internal static class FanOutBenchmarks
 
     private static async Task<Arms> OpenAsync(Scale scale, int readers)
     {
-        var packets = Math.Max(100, scale.Packets(Deliveries) / readers);
+        var packets = Math.Clamp(scale.Packets(Deliveries) / readers, 100, PacketsMax);
         var engine = await Engine.StartAsync(ReadBenchmarks.LogBytes);
         await engine.FillAsync(1);
         var connection = engine.Connect(-1);
