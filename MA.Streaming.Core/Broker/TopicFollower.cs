@@ -106,7 +106,14 @@ internal sealed class TopicFollower : IAsyncDisposable
             try
             {
                 await _directory.Listed.WaitAsync(stop).ConfigureAwait(false);
-                goal ??= await WatermarksAsync(stop).ConfigureAwait(false);
+                if (goal is null)
+                {
+                    goal = await WatermarksAsync(stop).ConfigureAwait(false);
+
+                    // Much to fold is folded elsewhere; with nothing to fold the follower is caught up before its constructor returns.
+                    if (goal.Any(mark => mark.High > mark.Low)) await Task.Yield();
+                }
+
                 await ReadAsync(goal, backoff, stop).ConfigureAwait(false);
             }
             catch (BrokerException exception)

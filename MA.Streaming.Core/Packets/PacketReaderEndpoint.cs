@@ -207,7 +207,21 @@ internal sealed class PacketReaderEndpoint(
             var response = _response;
             _response = new T();
             _bytes = 0;
-            return new(responses.WriteAsync(response, cancellationToken));
+            var write = responses.WriteAsync(response, cancellationToken);
+            return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
+        }
+
+        private async ValueTask AwaitAsync(Task write)
+        {
+            endpoint.Telemetry.ReadBlocks();
+            try
+            {
+                await write.ConfigureAwait(false);
+            }
+            finally
+            {
+                endpoint.Telemetry.ReadGoesOn();
+            }
         }
 
         private void CountDelivered()
