@@ -24,6 +24,10 @@ public sealed record StreamApiOptions
 
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>True where no network is between engine and client: closing a connection then abandons the response that its read is
+    /// writing at once, without <see cref="StreamingApiLimits.CloseGrace"/>.</summary>
+    public bool IsInProcess { get; init; }
 }
 
 /// <summary>The engine could not be started.</summary>
@@ -58,7 +62,7 @@ public sealed class StreamApi : IAsyncDisposable
         _broker = broker;
         _clock = options.Clock;
         _logger = options.LoggerFactory.CreateLogger("MA.Streaming");
-        var limits = _own.Limits;
+        var limits = options.IsInProcess ? _own.Limits with { CloseGrace = TimeSpan.Zero } : _own.Limits;
         var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
         _directory = new TopicDirectory(broker, _logger, _clock);
         var keys = new Keys.KeyGenerator(_clock);
@@ -87,7 +91,7 @@ public sealed class StreamApi : IAsyncDisposable
 
         _telemetry.ObserveConnections(() => _connections.Count);
         _telemetry.ObserveReads(() => _connections.Reads);
-        _telemetry.ObservePending(() => writer.PendingBytes);
+        _telemetry.ObservePending(() => writer.PendingBytes, () => writer.PendingPackets);
         PacketWriter = new PacketWriterEndpoint(writer, _calls, limits);
         PacketReader = new PacketReaderEndpoint(
             reader,

@@ -23,6 +23,7 @@ internal sealed class InProcessCall : ServerCallContext
     private TaskCompletionSource<Metadata>? _headers;
     private Metadata? _sentHeaders;
     private Metadata? _responseTrailers;
+    private Metadata _finalTrailers = Metadata.Empty;
     private CancellationTokenRegistration _clientToken;
     private ITimer? _deadlineTimer;
     private Status? _final;
@@ -123,6 +124,9 @@ internal sealed class InProcessCall : ServerCallContext
             if (_hasEnded) return false;
             _hasEnded = true;
             _final = status;
+
+            // What the handler still adds after the client's end is not for the client.
+            if (!tellHandler) _finalTrailers = _responseTrailers ?? Metadata.Empty;
             whenEnded = _whenEnded;
             _whenEnded = null;
             cancellation = _cancellation;
@@ -157,7 +161,7 @@ internal sealed class InProcessCall : ServerCallContext
     public Metadata GetTrailers()
     {
         if (Final is null) throw new InvalidOperationException("Can't get the call trailers because the call has not completed successfully.");
-        return _responseTrailers ?? Metadata.Empty;
+        return _finalTrailers;
     }
 
     public Status GetStatus() => Final ?? throw new InvalidOperationException("Unable to get the status because the call is not complete.");

@@ -3,7 +3,6 @@ using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core;
-using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
 
 namespace MA.Streaming.Proto.Client.Local;
@@ -103,31 +102,9 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     internal static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, Core.Broker.IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
     {
-        // In process there is no network that could still be bringing the client a response.
-        var local = configuration is StreamingApiConfiguration own ? WithoutGrace(own) : configuration;
-        var api = await StreamApi.StartAsync(local, broker, options, cancellationToken).ConfigureAwait(false);
+        var api = await StreamApi.StartAsync(configuration, broker, options with { IsInProcess = true }, cancellationToken).ConfigureAwait(false);
         return new LocalStreamingApi(api, ownsBroker ? broker : null, options.Clock);
     }
-
-    private static StreamingApiConfiguration WithoutGrace(StreamingApiConfiguration own) =>
-        new(
-            own.StreamCreationStrategy,
-            own.BrokerUrl,
-            own.PartitionMappings,
-            own.StreamApiPort,
-            own.IntegrateSessionManagement,
-            own.IntegrateDataFormatManagement,
-            own.UseRemoteKeyGenerator,
-            own.RemoteKeyGeneratorServiceAddress,
-            own.BatchingResponses,
-            own.InitialisationTimeoutSeconds)
-        {
-            SessionIdleTimeout = own.SessionIdleTimeout,
-            ConnectionIdleTimeout = own.ConnectionIdleTimeout,
-            AutoRegisterDataFormats = own.AutoRegisterDataFormats,
-            DrainTimeoutSeconds = own.DrainTimeoutSeconds,
-            Limits = own.Limits with { CloseGrace = TimeSpan.Zero },
-        };
 
     private static MemoryBroker OpenBroker(IStreamingApiConfiguration configuration, StreamApiOptions options)
     {
@@ -137,7 +114,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         }
 
         var url = configuration.BrokerUrl;
-        if (url.Length == 0) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
+        if (string.IsNullOrEmpty(url)) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
         else if (url != "memory:")
         {
             throw new ConfigurationException("BrokerUrl", $"'{url}'", url.StartsWith("embedded:", StringComparison.Ordinal)

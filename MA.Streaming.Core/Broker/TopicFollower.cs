@@ -61,13 +61,15 @@ internal sealed class TopicFollower : IAsyncDisposable
         return cancellationToken.CanBeCanceled ? WaitAsync(waiter, cancellationToken) : waiter.Folded.Task;
     }
 
-    /// <summary>Waits until everything that is durable now is folded. Returns the sum of the watermarks, which grows with the topic.</summary>
-    public async Task<long> CatchUpAsync(CancellationToken cancellationToken)
+    /// <summary>Waits until everything that is durable now is folded. Returns the sum of the high watermarks, which grows with the topic;
+    /// where it is still what an earlier call returned, there is nothing to wait for.</summary>
+    public async Task<long> CatchUpAsync(long caughtUpAt, CancellationToken cancellationToken)
     {
-        var sum = 0L;
-        foreach (var mark in await WatermarksAsync(cancellationToken).ConfigureAwait(false))
+        var marks = await WatermarksAsync(cancellationToken).ConfigureAwait(false);
+        var sum = marks.Sum(mark => mark.High);
+        if (sum == caughtUpAt) return sum;
+        foreach (var mark in marks)
         {
-            sum += mark.High;
             if (mark.High > mark.Low) await WaitForAsync(mark.Source.Partition, mark.High - 1, cancellationToken).ConfigureAwait(false);
         }
 
@@ -104,7 +106,14 @@ internal sealed class TopicFollower : IAsyncDisposable
             try
             {
                 await _directory.Listed.WaitAsync(stop).ConfigureAwait(false);
-                goal ??= await WatermarksAsync(stop).ConfigureAwait(false);
+                if (goal is null)
+                {
+                    goal = await WatermarksAsync(stop).ConfigureAwait(false);
+
+                    // Much to fold is folded elsewhere; with nothing to fold the follower is caught up before its constructor returns.
+                    if (goal.Any(mark => mark.High > mark.Low)) await Task.Yield();
+                }
+
                 await ReadAsync(goal, backoff, stop).ConfigureAwait(false);
             }
             catch (BrokerException exception)

@@ -11,6 +11,7 @@ namespace MA.Streaming.Core.DataFormats;
 internal sealed class DataSourceFormats : IAsyncDisposable
 {
     public const string DefinitionType = "DataFormatDefinition";
+    private const int UnknownMax = 10_000;
 
     private readonly string _dataSource;
     private readonly Telemetry _telemetry;
@@ -20,6 +21,7 @@ internal sealed class DataSourceFormats : IAsyncDisposable
     private readonly ConcurrentDictionary<FormatIdentity, Task<DataFormat>> _registering = new();
     private readonly ConcurrentDictionary<ulong, long> _unknown = new();
     private readonly TopicFollower? _follower;
+    private int _unknownCount;
 
     public DataSourceFormats(string dataSource, Func<Action<int, Record>, TopicFollower>? follow, Telemetry telemetry, ILogger logger)
     {
@@ -44,13 +46,18 @@ internal sealed class DataSourceFormats : IAsyncDisposable
         if (Find(id) is { } known || _follower is null) return Find(id);
         await LoadedAsync(cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } loaded) return loaded;
-        if (_unknown.TryGetValue(id, out var unknownAt) && unknownAt == _follower.Progress) return null;
 
         // What is unknown now stays unknown until the topic grows.
-        await _follower.CatchUpAsync(cancellationToken).ConfigureAwait(false);
+        var durable = await _follower.CatchUpAsync(
+            _unknown.TryGetValue(id, out var unknownAt) ? unknownAt : -1, cancellationToken).ConfigureAwait(false);
         if (Find(id) is { } caughtUp) return caughtUp;
-        if (_unknown.Count > 10_000) _unknown.Clear();
-        _unknown[id] = _follower.Progress;
+        if (Interlocked.Increment(ref _unknownCount) > UnknownMax)
+        {
+            _unknown.Clear();
+            _unknownCount = 0;
+        }
+
+        _unknown[id] = durable;
         return null;
     }
 

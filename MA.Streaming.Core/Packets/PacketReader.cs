@@ -71,8 +71,7 @@ internal sealed class PacketReader(
         var backoff = new Backoff();
         using var grown = new GrowthSignal();
         using var subscription = plan.IsEssentials ? null : directory.Subscribe(topic => Concerns(details, topic), grown.Set);
-        if (!plan.IsEssentials) AddNewSources(details, plan);
-        while (plan.Positions.Count > 0 || !plan.IsEssentials)
+        while (true)
         {
             using var reading = grown.LinkTo(cancellationToken);
             if (!plan.IsEssentials) AddNewSources(details, plan);

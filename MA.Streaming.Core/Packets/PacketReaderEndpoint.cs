@@ -1,4 +1,3 @@
-using Google.Protobuf;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -7,7 +6,6 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Connections;
 using MA.Streaming.Core.Internal;
-using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Core.Packets;
@@ -28,12 +26,12 @@ internal sealed class PacketReaderEndpoint(
 
     /// <inheritdoc/>
     public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, essentials: false, _ => null, static r => r.Response, responseStream, context);
+        ServeAsync(request.Connection, "connection", essentials: false, _ => null, static r => r.Response, responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadEssentials(
         ReadEssentialsRequest request, IServerStreamWriter<ReadEssentialsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, essentials: true, _ => null, static r => r.Response, responseStream, context);
+        ServeAsync(request.Connection, "connection", essentials: true, _ => null, static r => r.Response, responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadDataPackets(
@@ -42,6 +40,7 @@ internal sealed class PacketReaderEndpoint(
         if (request.Request is not { } data) throw Errors.InvalidArgument("request is missing: it needs a connection");
         return ServeAsync(
             data.Connection,
+            "request.connection",
             essentials: false,
             dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
             static r => r.Response,
@@ -57,6 +56,7 @@ internal sealed class PacketReaderEndpoint(
 
     private async Task ServeAsync<T>(
         API.Connection? requested,
+        string field,
         bool essentials,
         Func<string, PacketFilter?> filterOf,
         Func<T, RepeatedField<PacketResponse>> packetsOf,
@@ -65,7 +65,7 @@ internal sealed class PacketReaderEndpoint(
         where T : class, new()
     {
         using var call = calls.Enter();
-        if (requested is null) throw Errors.InvalidArgument("connection is missing");
+        if (requested is null) throw Errors.InvalidArgument($"{field} is missing");
         var connection = connections.Find(requested.Id)
             ?? throw Errors.NotFound($"connection {requested.Id} is not open: it was never opened here, was closed, or was idle for too long");
         var details = connection.Details;
@@ -150,6 +150,7 @@ internal sealed class PacketReaderEndpoint(
         CancellationToken cancellationToken)
         where T : class, new()
     {
+        private readonly PacketDecoder _decoder = new();
         private T _response = new();
         private int _bytes;
         private bool _warned;
@@ -181,7 +182,7 @@ internal sealed class PacketReaderEndpoint(
                     if (!await passes.ConfigureAwait(false)) continue;
                 }
 
-                if (ToPacket(value) is not { } packet)
+                if (_decoder.Decode(value.Span) is not { } packet)
                 {
                     Skip(batch.Source, record);
                     continue;
@@ -214,18 +215,20 @@ internal sealed class PacketReaderEndpoint(
             var response = _response;
             _response = new T();
             _bytes = 0;
-            return new(responses.WriteAsync(response, cancellationToken));
+            var write = responses.WriteAsync(response, cancellationToken);
+            return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
         }
 
-        private static Packet? ToPacket(ReadOnlyMemory<byte> value)
+        private async ValueTask AwaitAsync(Task write)
         {
+            endpoint.Telemetry.ReadBlocks();
             try
             {
-                return Packet.Parser.ParseFrom(value.Span);
+                await write.ConfigureAwait(false);
             }
-            catch (InvalidProtocolBufferException)
+            finally
             {
-                return null;
+                endpoint.Telemetry.ReadGoesOn();
             }
         }
 

@@ -35,9 +35,13 @@ internal sealed class PacketWriter(
     private readonly ConcurrentDictionary<string, byte[]> _keys = new(StringComparer.Ordinal);
     private readonly int _packetBytesMax = Math.Min(limits.PacketBytesMax, broker.Info.RecordBytesMax);
     private long _pendingBytes;
+    private long _pendingPackets;
 
     /// <summary>Bytes of unary writes that wait for the broker.</summary>
     public long PendingBytes => Volatile.Read(ref _pendingBytes);
+
+    /// <summary>Unary writes that wait for the broker.</summary>
+    public long PendingPackets => Volatile.Read(ref _pendingPackets);
 
     /// <summary>Called, briefly and on any thread, after a data packet became durable.</summary>
     public Action<PreparedPacket>? Written { get; set; }
@@ -92,10 +96,19 @@ internal sealed class PacketWriter(
     {
         var bytes = packet.Record.Bytes;
         Reserve(bytes);
-        var append = AppendAsync(packet);
+        ValueTask append;
+        try
+        {
+            append = AppendAsync(packet);
+        }
+        catch (ObjectDisposedException)
+        {
+            append = ValueTask.FromException(Errors.ShuttingDown());
+        }
+
         if (append.IsCompletedSuccessfully)
         {
-            Interlocked.Add(ref _pendingBytes, -bytes);
+            Release(bytes);
             return default;
         }
 
@@ -126,7 +139,7 @@ internal sealed class PacketWriter(
         {
             return await AppenderOf(placement.Topic).AppendAsync(placement.Target, record).ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             throw Errors.From(exception, $"writing to {topic}");
         }
@@ -201,11 +214,18 @@ internal sealed class PacketWriter(
 
     private void Reserve(int bytes)
     {
+        Interlocked.Increment(ref _pendingPackets);
         var pending = Interlocked.Add(ref _pendingBytes, bytes);
         if (pending <= limits.PendingBytesMax || pending == bytes) return;
-        Interlocked.Add(ref _pendingBytes, -bytes);
+        Release(bytes);
         throw Errors.ResourceExhausted(
             $"{pending - bytes} bytes of unary writes wait for the broker already; allowed are {limits.PendingBytesMax}; write slower, or by a client stream");
+    }
+
+    private void Release(int bytes)
+    {
+        Interlocked.Decrement(ref _pendingPackets);
+        Interlocked.Add(ref _pendingBytes, -bytes);
     }
 
     private async ValueTask WaitAsync(Task append, int bytes, string target, CancellationToken cancellationToken)
@@ -213,7 +233,7 @@ internal sealed class PacketWriter(
         try
         {
             await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(false);
-            Interlocked.Add(ref _pendingBytes, -bytes);
+            Release(bytes);
         }
         catch (Exception exception) when (exception is TimeoutException or OperationCanceledException && !append.IsCompleted)
         {
@@ -224,7 +244,7 @@ internal sealed class PacketWriter(
         }
         catch
         {
-            Interlocked.Add(ref _pendingBytes, -bytes);
+            Release(bytes);
             throw;
         }
     }
@@ -234,7 +254,7 @@ internal sealed class PacketWriter(
             done =>
             {
                 _ = done.Exception; // Its caller is gone.
-                Interlocked.Add(ref _pendingBytes, -bytes);
+                Release(bytes);
             },
             CancellationToken.None,
             TaskContinuationOptions.ExecuteSynchronously,
@@ -259,7 +279,7 @@ internal sealed class PacketWriter(
         {
             await append.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             throw Errors.From(exception, $"writing to {packet.Stream.Placement.Target}");
         }
@@ -275,13 +295,13 @@ internal sealed class PacketWriter(
 
     private static async ValueTask<Appended> TwinsAsync(ValueTask<Appended> first, ValueTask<Appended> second, PreparedPacket packet)
     {
-        BrokerException? essentialsError = null, streamError = null;
+        Exception? essentialsError = null, streamError = null;
         var appended = default(Appended);
         try
         {
             appended = await first.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             essentialsError = exception;
         }
@@ -290,7 +310,7 @@ internal sealed class PacketWriter(
         {
             await second.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             streamError = exception;
         }

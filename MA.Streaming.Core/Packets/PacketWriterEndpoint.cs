@@ -29,7 +29,7 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             {
                 // The whole message is checked before any of it is appended.
                 packets.Clear();
-                foreach (var detail in request.Details) packets.Add(writer.Prepare(detail));
+                for (var i = 0; i < request.Details.Count; i++) packets.Add(Prepare(request, i));
                 foreach (var packet in packets) window.Add(writer.AppendAsync(packet), packet.Record.Bytes);
             }).ConfigureAwait(false);
         return new WriteDataPacketsResponse();
@@ -57,6 +57,18 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
                 window.Add(new ValueTask(writer.AppendInfoAsync(topic, record)), record.Bytes);
             }).ConfigureAwait(false);
         return new WriteInfoPacketsResponse();
+    }
+
+    private PreparedPacket Prepare(WriteDataPacketsRequest request, int index)
+    {
+        try
+        {
+            return writer.Prepare(request.Details[index]);
+        }
+        catch (RpcException exception) when (exception.StatusCode == StatusCode.InvalidArgument)
+        {
+            throw Errors.InvalidArgument($"details[{index}]: {exception.Status.Detail}");
+        }
     }
 
     // What was received is written, however the stream ends; the answer, or the trailer of the error, says how much of it is durable.

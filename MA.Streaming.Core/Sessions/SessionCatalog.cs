@@ -199,7 +199,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
     {
         try
         {
-            await _follower.CatchUpAsync(cancellationToken).ConfigureAwait(false);
+            await _follower.CatchUpAsync(caughtUpAt: -1, cancellationToken).ConfigureAwait(false);
         }
         catch (BrokerException exception)
         {

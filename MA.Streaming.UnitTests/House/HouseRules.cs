@@ -170,12 +170,17 @@ internal sealed partial class HouseRules
         {
             if (IsBadName(type.Name)) yield return type.FullName!;
             var members = type.GetMembers(BindingFlags.DeclaredOnly | BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static);
-            foreach (var member in members.Where(member => member is not Type and not MethodInfo { IsSpecialName: true } && IsBadName(member.Name)))
-                yield return $"{type.FullName}.{member.Name}";
+            foreach (var member in members.Where(member => member is not Type and not MethodInfo { IsSpecialName: true }))
+            {
+                if (IsBadName(member.Name) && !IsLoggerFactory(member)) yield return $"{type.FullName}.{member.Name}";
+            }
         }
 
+        static bool IsBadName(string name) => Words().Matches(name).Any(word => BannedWords.Contains(word.Value));
+
         // The logging framework's own ILoggerFactory may be handed around under its name.
-        static bool IsBadName(string name) => Words().Matches(name.Replace("LoggerFactory", "", StringComparison.Ordinal)).Any(word => BannedWords.Contains(word.Value));
+        static bool IsLoggerFactory(MemberInfo member) =>
+            typeof(ILoggerFactory).IsAssignableFrom((member as PropertyInfo)?.PropertyType ?? (member as FieldInfo)?.FieldType ?? (member as MethodInfo)?.ReturnType);
     }
 
     private static IEnumerable<(int Id, string Name)> LogEvents(IEnumerable<Type> types) =>
