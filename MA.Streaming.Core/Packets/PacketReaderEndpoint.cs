@@ -1,4 +1,3 @@
-using Google.Protobuf;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -7,7 +6,6 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Connections;
 using MA.Streaming.Core.Internal;
-using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Core.Packets;
@@ -144,6 +142,7 @@ internal sealed class PacketReaderEndpoint(
         CancellationToken cancellationToken)
         where T : class, new()
     {
+        private readonly PacketDecoder _decoder = new();
         private T _response = new();
         private int _bytes;
         private bool _warned;
@@ -175,7 +174,7 @@ internal sealed class PacketReaderEndpoint(
                     if (!await passes.ConfigureAwait(false)) continue;
                 }
 
-                if (ToPacket(value) is not { } packet)
+                if (_decoder.Decode(value.Span) is not { } packet)
                 {
                     Skip(batch.Source, record);
                     continue;
@@ -222,18 +221,6 @@ internal sealed class PacketReaderEndpoint(
             finally
             {
                 endpoint.Telemetry.ReadGoesOn();
-            }
-        }
-
-        private static Packet? ToPacket(ReadOnlyMemory<byte> value)
-        {
-            try
-            {
-                return Packet.Parser.ParseFrom(value.Span);
-            }
-            catch (InvalidProtocolBufferException)
-            {
-                return null;
             }
         }
 
