@@ -143,7 +143,7 @@ internal sealed class PacketReaderEndpoint(
         where T : class, new()
     {
         private readonly PacketDecoder _decoder = new();
-        private T _response = new();
+        private T _response = NewResponse(endpoint, packetsOf);
         private int _bytes;
         private bool _warned;
         private string _stream = "";
@@ -205,10 +205,18 @@ internal sealed class PacketReaderEndpoint(
             if (packetsOf(_response).Count == 0) return default;
             CountDelivered();
             var response = _response;
-            _response = new T();
+            _response = NewResponse(endpoint, packetsOf);
             _bytes = 0;
             var write = responses.WriteAsync(response, cancellationToken);
             return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
+        }
+
+        // A list that will never hold more than one packet needs no room for more.
+        private static T NewResponse(PacketReaderEndpoint endpoint, Func<T, RepeatedField<PacketResponse>> packetsOf)
+        {
+            var response = new T();
+            if (endpoint._responsePacketsMax == 1) packetsOf(response).Capacity = 1;
+            return response;
         }
 
         private async ValueTask AwaitAsync(Task write)
