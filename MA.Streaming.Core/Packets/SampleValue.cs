@@ -19,7 +19,7 @@ public enum SampleKind
 }
 
 /// <summary>The value of one sample: a number, a flag or a text, held without boxing. Two values are equal when kind and
-/// content are; a NaN equals itself.</summary>
+/// content are; as with <see cref="double.Equals(double)"/>, a NaN equals a NaN and 0 equals -0.</summary>
 public readonly struct SampleValue : IEquatable<SampleValue>
 {
     private readonly long _bits;
@@ -86,14 +86,23 @@ public readonly struct SampleValue : IEquatable<SampleValue>
     };
 
     /// <inheritdoc/>
-    public bool Equals(SampleValue other) =>
-        Kind == other.Kind && _bits == other._bits && string.Equals(_text, other._text, StringComparison.Ordinal);
+    public bool Equals(SampleValue other) => Kind == other.Kind && Kind switch
+    {
+        SampleKind.Double => ToDouble().Equals(other.ToDouble()),
+        SampleKind.Text => string.Equals(_text, other._text, StringComparison.Ordinal),
+        _ => _bits == other._bits,
+    };
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => obj is SampleValue other && Equals(other);
 
     /// <inheritdoc/>
-    public override int GetHashCode() => HashCode.Combine(Kind, _bits, _text);
+    public override int GetHashCode() => Kind switch
+    {
+        SampleKind.Double => ToDouble().GetHashCode(),
+        SampleKind.Text => _text!.GetHashCode(StringComparison.Ordinal),
+        _ => HashCode.Combine(Kind, _bits),
+    };
 
     /// <summary>Same kind and same content.</summary>
     /// <param name="left">One value.</param>

@@ -483,16 +483,22 @@ public abstract class BrokerContract
         Assert.That(order.FindLastIndex(p => p > 0), Is.LessThan(200), "the small partitions come before half of the large one");
     }
 
-    [Test]
-    public async Task ReadAsync_ToHighWatermark_EndsAtTheWatermarkOfItsStart()
+    [TestCase(10)]
+    [TestCase(13)]
+    [TestCase(1 << 20)]
+    public async Task ReadAsync_ToHighWatermark_EndsAtTheWatermarkOfItsStart(int bytesMax)
     {
-        var source = await NewTopicAsync();
-        var offsets = await AppendManyAsync(source, 40);
-        await using var reading = new BrokerReading(Broker, source, toHighWatermark: true, bytesMax: 10);
+        var source = await NewTopicAsync(2);
+        var second = source with { Partition = 1 };
+        var (offsets, ofSecond) = (await AppendManyAsync(source, 41), await AppendManyAsync(second, 41));
+        await using var reading = new BrokerReading(Broker, new ReadRequest([new(source, 0), new(second, 0)], bytesMax, ToHighWatermark: true));
         var first = await reading.NextAsync();
         await AppendManyAsync(source, 40);
+        await AppendManyAsync(second, 40);
         var rest = await reading.ToEndAsync();
-        Assert.That(first!.Records.Concat(rest.SelectMany(b => b.Records)).Select(r => r.Offset), Is.EqualTo(offsets));
+        var read = first!.Records.Concat(rest.SelectMany(b => b.Records)).ToLookup(r => r.Source, r => r.Offset);
+        Assert.That(read[source], Is.EqualTo(offsets));
+        Assert.That(read[second], Is.EqualTo(ofSecond));
     }
 
     [Test]
@@ -906,6 +912,26 @@ public abstract class BrokerContract
         var next = await AppendAsync(source, "goes on");
         Assert.That(next.Offset, Is.GreaterThan(offsets[^1]));
         Assert.That((await WatermarksAsync(source)).Low, Is.EqualTo(offsets[^1] + 1));
+    }
+
+    [Test]
+    public async Task ReadAsync_ToHighWatermarkAndRetentionGoesBeyond_IsToldOnlyWhatItAskedFor()
+    {
+        RequireRetention();
+        var source = await NewTopicAsync();
+        var appends = Enumerable.Range(0, 100).Select(i => Broker.AppendAsync(source, new RecordData(null, new byte[1000]), None).AsTask());
+        var end = (await Task.WhenAll(appends).WithDeadline()).Max(a => a.Offset) + 1;
+        await using var reading = new BrokerReading(Broker, source, toHighWatermark: true, bytesMax: 1000);
+        await reading.NextAsync();
+        var later = await AppendManyAsync(source, 50);
+        await RemoveBelowAsync(source, later[30]);
+        var rest = await reading.ToEndAsync();
+        Assert.Multiple(() =>
+        {
+            Assert.That(rest[^1].NextOffset, Is.EqualTo(end));
+            Assert.That(rest[^1].Missing!.To, Is.EqualTo(end));
+            Assert.That(rest.SelectMany(b => b.Records).Select(r => r.Offset), Is.All.LessThan(end));
+        });
     }
 
     [Test]

@@ -211,6 +211,10 @@ public sealed class SampleDecoderTests
             Assert.That(SampleValue.Of(0.1).ToString(), Is.EqualTo("0.1"));
             Assert.That(SampleValue.Of("x").IsNumeric, Is.False);
             Assert.That(SampleValue.Of(1), Is.Not.EqualTo(SampleValue.Of(true)));
+            Assert.That(SampleValue.Of(-0.0), Is.EqualTo(SampleValue.Of(0.0)));
+            Assert.That(SampleValue.Of(-0.0).GetHashCode(), Is.EqualTo(SampleValue.Of(0.0).GetHashCode()));
+            Assert.That(SampleValue.Of(double.NaN), Is.EqualTo(SampleValue.Of(0.0 / double.NaN)));
+            Assert.That(SampleValue.Of("xy"), Is.EqualTo(SampleValue.Of(string.Concat("x", "y"))).And.Not.EqualTo(SampleValue.Of("x")));
             Assert.That(default(SampleValue), Is.EqualTo(SampleValue.Of(0.0)));
             Assert.That(() => SampleValue.Of("x").ToDouble(), Throws.InvalidOperationException.With.Message.EqualTo("a sample of kind Text (x) is not a number"));
             Assert.That(() => SampleValue.Of(1.0).ToInt32(), Throws.InvalidOperationException);

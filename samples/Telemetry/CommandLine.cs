@@ -50,7 +50,7 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
                 case "--help" or "-h" or "-?":
                     return new(3, 1, DefaultSpeed, null, ShowHelp: true);
                 case "--laps" or "--seed" or "--speed" or "--log":
-                    value ??= ++i < arguments.Count ? arguments[i] : throw new CommandLineException($"{option}: a value is missing; allowed: {Allowed(option)}");
+                    value ??= ++i < arguments.Count ? arguments[i] : throw Missing(option);
                     if (!values.TryAdd(option, value)) throw new CommandLineException($"{option}: given twice, as '{values[option]}' and '{value}'");
                     break;
                 default:
@@ -60,12 +60,13 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
 
         if (values.TryGetValue("--log", out var log))
         {
-            if (log.Length == 0) throw Wrong("--log", log);
             foreach (var option in new[] { "--laps", "--seed" })
             {
                 if (values.TryGetValue(option, out var value))
                     throw new CommandLineException($"{option}: '{value}' does not go with --log; a recorded log is played as it is");
             }
+
+            if (!Directory.Exists(log)) throw Wrong("--log", log);
         }
 
         return new(
@@ -96,6 +97,8 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
     }
 
     private static CommandLineException Wrong(string option, string value) => new($"{option}: '{value}' is not allowed; allowed: {Allowed(option)}");
+
+    private static CommandLineException Missing(string option) => new($"{option}: a value is missing; allowed: {Allowed(option)}");
 
     private static string Allowed(string option) => option switch
     {

@@ -22,7 +22,8 @@ public static class CarChannels
     [
         Periodic("Motion", "Chassis", 1000, 100,
             new("vCar", "Car speed", "km/h", 0, 340, c => Of(c.Speed * 3.6 + c.Noise(0.03))),
-            new("gLat", "Lateral acceleration, left positive", "g", -5, 5, c => Of(c.LateralAcceleration / CarSpecification.Gravity + c.Noise(0.012))),
+            new("gLat", "Lateral acceleration, left positive", "g", -5, 5,
+                c => Of(c.LateralAcceleration / CarSpecification.Gravity + c.Noise(0.012))),
             new("gLong", "Longitudinal acceleration", "g", -6, 3, c => Of(c.LongitudinalAcceleration / CarSpecification.Gravity + c.Noise(0.012))),
             new("gVert", "Vertical acceleration", "g", -2, 4, c => Of(c.VerticalAcceleration / CarSpecification.Gravity + c.Noise(0.02)))),
 
@@ -49,10 +50,12 @@ public static class CarChannels
         ]),
 
         Periodic("Engine", "Powertrain", 200, 20,
-            new("nEngine", "Engine revolutions", "rpm", 0, 9500, c => Of(c.Rpm + c.Noise(6))) { Format = "%.0f", WarningMax = Powertrain.LimiterRpm },
+            new("nEngine", "Engine revolutions", "rpm", 0, 9500,
+                c => Of(c.Rpm + c.Noise(6))) { Format = "%.0f", WarningMax = Powertrain.LimiterRpm },
             new("MEngine", "Engine torque", "Nm", -150, 650, c => Of(c.Torque)) { Format = "%.0f" },
             new("pBoost", "Intake pressure over ambient", "bar", -0.9, 2, c => Of(c.Boost + c.Noise(0.004))) { WarningMax = 1.6 },
-            new("rLambda", "Air to fuel against stoichiometric", "", 0.6, 1.6, c => Of(0.86 + 0.16 * (1 - c.Throttle) + c.Noise(0.004))) { Format = "%.3f" },
+            new("rLambda", "Air to fuel against stoichiometric", "", 0.6, 1.6,
+                c => Of(0.86 + 0.16 * (1 - c.Throttle) + c.Noise(0.004))) { Format = "%.3f" },
             new("aIgnition", "Ignition before top dead centre", "deg", 0, 45, c => Of(34 - 14 * c.Throttle - c.Boost * 3)) { Format = "%.1f" },
             new("TExhaust", "Exhaust gas temperature", "C", 0, 1100, c => Of(c.ExhaustTemperature)) { Format = "%.0f", WarningMax = 1020 }),
 
@@ -67,38 +70,54 @@ public static class CarChannels
         Periodic("Fluids", "Powertrain", 10, 10,
             new("TWater", "Coolant temperature", "C", 0, 140, c => Of(c.WaterTemperature + c.Noise(0.05))) { Format = "%.1f", WarningMax = 115 },
             new("TOil", "Engine oil temperature", "C", 0, 170, c => Of(c.OilTemperature + c.Noise(0.05))) { Format = "%.1f", WarningMax = 135 },
-            new("pOil", "Engine oil pressure", "bar", 0, 10, c => Of(1.6 + 4.6 * c.Rpm / Powertrain.LimiterRpm - 0.012 * (c.OilTemperature - 90) + c.Noise(0.03))) { WarningMin = 1.2 },
+            new("pOil", "Engine oil pressure", "bar", 0, 10,
+                c => Of(1.6 + 4.6 * c.Rpm / Powertrain.LimiterRpm - 0.012 * (c.OilTemperature - 90) + c.Noise(0.03))) { WarningMin = 1.2 },
             new("pFuel", "Fuel pressure", "bar", 0, 8, c => Of(5 - 0.25 * c.Throttle + c.Noise(0.02))) { WarningMin = 3.5 },
             new("mFuel", "Fuel on board", "kg", 0, 110, c => Of(c.Fuel)) { Format = "%.3f", WarningMin = 2 },
             new("QFuel", "Fuel flow", "kg/h", 0, 140, c => Of(c.FuelFlow * 3600)) { Format = "%.1f" },
-            new("UBattery", "Battery voltage", "V", 0, 18, c => Of(13.9 + 0.2 * c.Rpm / Powertrain.LimiterRpm + c.Noise(0.02))) { WarningMin = 12 }),
+            new("UBattery", "Battery voltage", "V", 0, 18,
+                c => Of(13.9 + 0.2 * c.Rpm / Powertrain.LimiterRpm + c.Noise(0.02))) { WarningMin = 12 }),
 
         Periodic("TyresAndBrakes", "Tyres", 10, 10,
         [
-            .. PerCorner(i => new($"TTyreSurface{Corners[i]}", $"Tyre surface temperature {Corners[i]}", "C", 0, 180, c => Of(c.Wheels[i].SurfaceTemperature + c.Noise(0.4)))
+            .. PerCorner(i => new($"TTyreSurface{Corners[i]}", $"Tyre surface temperature {Corners[i]}", "C", 0, 180,
+                c => Of(c.Wheels[i].SurfaceTemperature + c.Noise(0.4)))
             {
                 Format = "%.1f",
                 WarningMax = 130,
                 Status = c => LensIsDirty(c, i) ? DataStatus.Missing : DataStatus.Valid,
             }),
-            .. PerCorner(i => new($"TTyreCarcass{Corners[i]}", $"Tyre carcass temperature {Corners[i]}", "C", 0, 160, c => Of(c.Wheels[i].CarcassTemperature)) { Format = "%.1f" }),
-            .. PerCorner(i => new($"pTyre{Corners[i]}", $"Tyre pressure {Corners[i]}", "bar", 0, 3.5, c => Of(c.Wheels[i].Pressure)) { Format = "%.3f", WarningMin = 1.1 }),
-            .. PerCorner(i => new($"TBrake{Corners[i]}", $"Brake disc temperature {Corners[i]}", "C", 0, 1200, c => Of(c.Wheels[i].DiscTemperature)) { Format = "%.0f", WarningMax = 900 }),
+            .. PerCorner(i => new($"TTyreCarcass{Corners[i]}", $"Tyre carcass temperature {Corners[i]}", "C", 0, 160,
+                c => Of(c.Wheels[i].CarcassTemperature)) { Format = "%.1f" }),
+            .. PerCorner(i => new($"pTyre{Corners[i]}", $"Tyre pressure {Corners[i]}", "bar", 0, 3.5,
+                c => Of(c.Wheels[i].Pressure)) { Format = "%.3f", WarningMin = 1.1 }),
+            .. PerCorner(i => new($"TBrake{Corners[i]}", $"Brake disc temperature {Corners[i]}", "C", 0, 1200,
+                c => Of(c.Wheels[i].DiscTemperature)) { Format = "%.0f", WarningMax = 900 }),
         ]),
 
         // The one group whose packets name their parameters themselves.
         Row("Position", "Timing", 20, 10,
             new("sLap", "Distance since the line", "m", 0, 8000, c => Of(c.LapDistance)) { Format = "%.1f" },
             new("sRun", "Distance since the start", "m", 0, 1_000_000, c => Of(c.Distance)) { Format = "%.1f" },
-            new("GpsLat", "Latitude", "deg", -90, 90, c => Of(Latitude + c.Circuit.PositionAt(c.LapDistance).North / MetresADegree)) { Format = "%.7f", Status = UnderTheBridge },
-            new("GpsLong", "Longitude", "deg", -180, 180, c => Of(Longitude + c.Circuit.PositionAt(c.LapDistance).East / MetresADegree / Math.Cos(Latitude * Math.PI / 180))) { Format = "%.7f", Status = UnderTheBridge },
+            new("GpsLat", "Latitude", "deg", -90, 90,
+                c => Of(Latitude + c.Circuit.PositionAt(c.LapDistance).North / MetresADegree)) { Format = "%.7f", Status = UnderTheBridge },
+            new("GpsLong", "Longitude", "deg", -180, 180,
+                c => Of(Longitude + c.Circuit.PositionAt(c.LapDistance).East / MetresADegree / Math.Cos(Latitude * Math.PI / 180)))
+            {
+                Format = "%.7f",
+                Status = UnderTheBridge,
+            },
             new("tLap", "Time since the line", "s", 0, 600, c => Of(c.Seconds - c.LapStart)) { Format = "%.3f" })
-            with { Group = new("Position", "Timing", SampleLayout.Row, 20, ["sLap", "sRun", "GpsLat", "GpsLong", "tLap"], NamesParametersInline: true) },
+            .NamingParametersInline(),
 
         Periodic("Modes", "Timing", 1, 5,
-            new("SDriverMode", "What the driver is about", "", 0, 0, c => SampleValue.Of(c.Lap == 1 ? "Start" : c.DrsOpen ? "Attack" : "Race")) { Type = DataType.String, Format = "%s" },
+            new("SDriverMode", "What the driver is about", "", 0, 0,
+                c => SampleValue.Of(c.Lap == 1 ? "Start" : c.DrsOpen ? "Attack" : "Race")) { Type = DataType.String, Format = "%s" },
             new("NLap", "Lap", "", 0, 200, c => SampleValue.Of(c.Lap)) { Type = DataType.Sint32, Format = "%d" }),
     ];
+
+    private static ChannelGroup NamingParametersInline(this ChannelGroup channels) =>
+        channels with { Group = channels.Group with { NamesParametersInline = true } };
 
     private static ChannelGroup Periodic(string name, string stream, double rate, int samplesAPacket, params Channel[] channels) =>
         new(new(name, stream, SampleLayout.Periodic, rate, Identifiers(channels)), channels, samplesAPacket);

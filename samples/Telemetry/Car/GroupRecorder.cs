@@ -11,7 +11,6 @@ internal sealed class GroupRecorder(ChannelGroup channels, DataFormats formats)
     private readonly List<SampleColumn> _columns = [];
     private readonly List<SampleRow> _rows = [];
     private readonly List<ulong> _times = [];
-    private TimeSpan _last;
 
     public SampleGroup Group => channels.Group;
 
@@ -22,10 +21,9 @@ internal sealed class GroupRecorder(ChannelGroup channels, DataFormats formats)
     /// <summary>Milliseconds between samples; 0 where the car decides.</summary>
     public int Interval { get; } = channels.Group.Rate > 0 ? (int)Math.Round(1000 / channels.Group.Rate) : 0;
 
-    public void Sample(CarSimulation car, ulong timestamp, TimeSpan now)
+    public void Sample(CarSimulation car, ulong timestamp)
     {
         _times.Add(timestamp);
-        _last = now;
         if (Group.Layout == SampleLayout.Row)
         {
             var row = new DoubleSampleList();
@@ -43,8 +41,8 @@ internal sealed class GroupRecorder(ChannelGroup channels, DataFormats formats)
         }
     }
 
-    /// <summary>The packet of what was collected; the recorder is empty then.</summary>
-    public TelemetryPacket Take()
+    /// <summary>The packet of what was collected until now; the recorder is empty then.</summary>
+    public TelemetryPacket Take(TimeSpan now)
     {
         IMessage content = Group.Layout switch
         {
@@ -65,7 +63,7 @@ internal sealed class GroupRecorder(ChannelGroup channels, DataFormats formats)
             },
         };
         var packet = new TelemetryPacket(
-            Group.Stream, $"{Group.Layout}Data", content.ToByteString(), _last, Group.Parameters, Samples: _times.Count * Group.Parameters.Count);
+            Group.Stream, $"{Group.Layout}Data", content.ToByteString(), now, Group.Parameters, Samples: _times.Count * Group.Parameters.Count);
         _times.Clear();
         _rows.Clear();
         _columns.Clear();

@@ -18,7 +18,7 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public string DataSource => "SimulatedCar";
 
-    public string SessionIdentifier => $"{circuit.Name}, {laps} laps, seed {seed}";
+    public string SessionIdentifier => $"{circuit.Name}, {laps} {(laps == 1 ? "lap" : "laps")}, seed {seed}";
 
     public IReadOnlyDictionary<string, string> SessionDetails => new Dictionary<string, string>
     {
@@ -40,7 +40,10 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public IReadOnlyList<string> Events { get; } = Enum.GetNames<CarEventKind>();
 
-    public IReadOnlyList<string> Watched { get; } = ["vCar", "nEngine", "NGear", "rThrottle", "pBrakeFront", "gLat", "gLong", "TTyreSurfaceRL", "TBrakeFL", "mFuel"];
+    public IReadOnlyList<string> Watched { get; } =
+    [
+        "vCar", "nEngine", "NGear", "rThrottle", "pBrakeFront", "gLat", "gLong", "TTyreSurfaceRL", "TBrakeFL", "mFuel",
+    ];
 
     public string SpeedParameter => "vCar";
 
@@ -91,14 +94,15 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
             {
                 var isDue = recorder.Interval > 0 ? car.Milliseconds % recorder.Interval == 0 : car.CylinderFired;
                 if (!isDue) continue;
-                recorder.Sample(car, timestamp, now);
-                if (recorder.IsFull) yield return recorder.Take();
+                recorder.Sample(car, timestamp);
+                if (recorder.IsFull) yield return recorder.Take(now);
             }
         }
 
+        var end = TimeSpan.FromMilliseconds(car.Milliseconds);
         foreach (var recorder in recorders)
         {
-            if (!recorder.IsEmpty) yield return recorder.Take();
+            if (!recorder.IsEmpty) yield return recorder.Take(end);
         }
     }
 

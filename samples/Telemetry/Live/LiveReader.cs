@@ -7,7 +7,7 @@ namespace Telemetry.Live;
 /// <summary>Follows the session with one read of its own, and keeps the account of what came.</summary>
 internal sealed class LiveReader : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Stragglers = TimeSpan.FromMilliseconds(150);
 
     private readonly ApiClients _api;
@@ -44,36 +44,39 @@ internal sealed class LiveReader : IDisposable
     {
         var details = new ConnectionDetails
         {
-            DataSource = dataSource, SessionKey = sessionKey, Streams = { Plan.Streams }, ExcludeMainStream = Plan.Streams.Count > 0,
+            DataSource = dataSource,
+            SessionKey = sessionKey,
+            Streams = { Plan.Streams },
+            ExcludeMainStream = Plan.Streams.Count > 0,
         };
         var answer = await _api.Connections.NewConnectionAsync(new NewConnectionRequest { Details = details }, cancellationToken: cancellationToken);
         _connection = answer.Connection;
         switch (Plan.Kind)
         {
             case ReadKind.Packets:
-                var packets = _api.Reader.ReadPackets(new ReadPacketsRequest { Connection = _connection }, cancellationToken: _abandon.Token);
+                var packets = _api.Reader.ReadPackets(new() { Connection = _connection }, cancellationToken: _abandon.Token);
                 await packets.ResponseHeadersAsync.WaitAsync(cancellationToken);
                 _reading = FollowAsync(packets, r => r.Response);
                 break;
             case ReadKind.Data:
-                var data = _api.Reader.ReadDataPackets(new ReadDataPacketsRequest { Request = Plan.ToRequest(_connection) }, cancellationToken: _abandon.Token);
+                var data = _api.Reader.ReadDataPackets(new() { Request = Plan.ToRequest(_connection) }, cancellationToken: _abandon.Token);
                 await data.ResponseHeadersAsync.WaitAsync(cancellationToken);
                 _reading = FollowAsync(data, r => r.Response);
                 break;
             default:
-                var essentials = _api.Reader.ReadEssentials(new ReadEssentialsRequest { Connection = _connection }, cancellationToken: _abandon.Token);
+                var essentials = _api.Reader.ReadEssentials(new() { Connection = _connection }, cancellationToken: _abandon.Token);
                 _reading = FollowAsync(essentials, r => r.Response);
                 await _reading.WaitAsync(cancellationToken);
                 break;
         }
     }
 
-    /// <summary>Waits until so many packets have come, or none has for ten seconds; then ends the read as readers do: by closing
+    /// <summary>Waits until so many packets have come, or none has for so long; then ends the read as readers do: by closing
     /// its connection. Packets too many would still have come.</summary>
-    public async Task FinishAsync(long expectedPackets)
+    public async Task FinishAsync(long expectedPackets, TimeSpan patience)
     {
         var (seen, since) = (Read.Packets, Stopwatch.StartNew());
-        while (Read.Packets < expectedPackets && !_reading.IsCompleted && since.Elapsed < Patience)
+        while (Read.Packets < expectedPackets && !_reading.IsCompleted && since.Elapsed < patience)
         {
             await Task.WhenAny(_reading, Task.Delay(5));
             if (Read.Packets == seen) continue;
@@ -93,12 +96,12 @@ internal sealed class LiveReader : IDisposable
         await _api.Connections.CloseConnectionAsync(new CloseConnectionRequest { Connection = connection });
         try
         {
-            await _reading.WaitAsync(Patience);
+            await _reading.WaitAsync(CloseTimeout);
         }
         catch (TimeoutException)
         {
             await _abandon.CancelAsync();
-            throw new TimeoutException($"reader {Plan.Name}: its read did not end within {Patience.TotalSeconds} s of CloseConnection");
+            throw new TimeoutException($"reader {Plan.Name}: its read did not end within {CloseTimeout.TotalSeconds} s of CloseConnection");
         }
     }
 

@@ -19,7 +19,7 @@ public sealed record ReaderOutcome(
 
 /// <summary>How the whole run fared.</summary>
 public sealed record RunOutcome(
-    string SessionKey, TimeSpan Took, TimeSpan Played, bool StoppedEarly, IReadOnlyList<ReaderOutcome> Readers, IReadOnlyList<string> OtherDifferences)
+    TimeSpan Took, TimeSpan Played, bool StoppedEarly, IReadOnlyList<ReaderOutcome> Readers, IReadOnlyList<string> OtherDifferences)
 {
     public bool IsAsWritten => OtherDifferences.Count == 0 && Readers.All(r => r.Differences.Count == 0);
 }
@@ -56,6 +56,9 @@ public sealed class LiveRun : IAsyncDisposable
             new("essentials", "once more at the end", ReadKind.Essentials),
         ];
     }
+
+    /// <summary>How long a reader that got nothing new waits for what it must still get.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
 
     public ITelemetrySource Source { get; }
 
@@ -120,14 +123,16 @@ public sealed class LiveRun : IAsyncDisposable
             // Whatever happened: the session does not stay open.
             var end = new EndSessionRequest
             {
-                DataSource = Source.DataSource, SessionKey = sessionKey, TerminationTime = Timestamp.FromDateTimeOffset(Source.Start + publisher.Clock),
+                DataSource = Source.DataSource,
+                SessionKey = sessionKey,
+                TerminationTime = Timestamp.FromDateTimeOffset(Source.Start + publisher.Clock),
             };
             await _api.Sessions.EndSessionAsync(end, cancellationToken: CancellationToken.None);
         }
 
         var outcomes = await CompareAsync(publisher, sessionKey);
         _clock.Stop();
-        return new(sessionKey, _clock.Elapsed, publisher.Clock, stop.IsCancellationRequested, outcomes, await OtherDifferencesAsync(sessionKey));
+        return new(_clock.Elapsed, publisher.Clock, stop.IsCancellationRequested, outcomes, await OtherDifferencesAsync(sessionKey));
     }
 
     public async ValueTask DisposeAsync()
@@ -161,9 +166,9 @@ public sealed class LiveRun : IAsyncDisposable
     private async Task<IReadOnlyDictionary<string, ParameterDefinition>> ReadDefinitionsAsync(string sessionKey, CancellationToken cancellationToken)
     {
         var details = new ConnectionDetails { DataSource = Source.DataSource, SessionKey = sessionKey };
-        var connection = (await _api.Connections.NewConnectionAsync(new NewConnectionRequest { Details = details }, cancellationToken: cancellationToken)).Connection;
+        var answer = await _api.Connections.NewConnectionAsync(new() { Details = details }, cancellationToken: cancellationToken);
         var definitions = new Dictionary<string, ParameterDefinition>();
-        using (var call = _api.Reader.ReadEssentials(new ReadEssentialsRequest { Connection = connection }, cancellationToken: cancellationToken))
+        using (var call = _api.Reader.ReadEssentials(new() { Connection = answer.Connection }, cancellationToken: cancellationToken))
         {
             await foreach (var packet in call.ResponseStream.ReadAllAsync(cancellationToken).SelectMany(r => r.Response.Select(p => p.Packet)))
             {
@@ -173,7 +178,7 @@ public sealed class LiveRun : IAsyncDisposable
             }
         }
 
-        await _api.Connections.CloseConnectionAsync(new CloseConnectionRequest { Connection = connection }, cancellationToken: cancellationToken);
+        await _api.Connections.CloseConnectionAsync(new() { Connection = answer.Connection }, cancellationToken: cancellationToken);
         return definitions;
     }
 
@@ -186,7 +191,7 @@ public sealed class LiveRun : IAsyncDisposable
             var differences = new List<string>();
             try
             {
-                await reader.FinishAsync(publisher.ExpectedPackets(reader.Plan));
+                await reader.FinishAsync(publisher.ExpectedPackets(reader.Plan), Patience);
             }
             catch (RpcException ended)
             {
@@ -219,7 +224,8 @@ public sealed class LiveRun : IAsyncDisposable
         var info = await _api.Sessions.GetSessionInfoAsync(new GetSessionInfoRequest { SessionKey = sessionKey });
         if (!info.Success) differences.Add("session: GetSessionInfo does not know it");
         if (!info.IsComplete) differences.Add("session: ended, but GetSessionInfo says it is not complete");
-        if (info.Identifier != Source.SessionIdentifier) differences.Add($"session: identifier is '{info.Identifier}', not '{Source.SessionIdentifier}'");
+        if (info.Identifier != Source.SessionIdentifier)
+            differences.Add($"session: identifier is '{info.Identifier}', not '{Source.SessionIdentifier}'");
         return differences;
     }
 

@@ -16,11 +16,16 @@ internal sealed class PacketStream
     private readonly string _name;
     private readonly string _sessionKey;
     private readonly WriteTimes _writeTimes;
-    private readonly Channel<Packet> _queue = Channel.CreateBounded<Packet>(new BoundedChannelOptions(QueuedMax) { SingleReader = true, SingleWriter = true });
+    private readonly Channel<Packet> _queue = Channel.CreateBounded<Packet>(QueuedMax);
     private readonly Task _loop;
 
     public PacketStream(
-        PacketWriterService.PacketWriterServiceClient client, string dataSource, string name, string sessionKey, WriteTimes writeTimes, CancellationToken abandon)
+        PacketWriterService.PacketWriterServiceClient client,
+        string dataSource,
+        string name,
+        string sessionKey,
+        WriteTimes writeTimes,
+        CancellationToken abandon)
     {
         _dataSource = dataSource;
         _name = name;
@@ -39,6 +44,8 @@ internal sealed class PacketStream
         await _loop;
     }
 
+    private DataPacketDetails Detail(Packet packet) => new() { DataSource = _dataSource, Stream = _name, SessionKey = _sessionKey, Message = packet };
+
     private async Task RunAsync(PacketWriterService.PacketWriterServiceClient client, CancellationToken abandon)
     {
         try
@@ -50,7 +57,7 @@ internal sealed class PacketStream
                 var bytes = 0;
                 while (request.Details.Count < BatchPackets && bytes < BatchBytes && _queue.Reader.TryRead(out var packet))
                 {
-                    request.Details.Add(new DataPacketDetails { DataSource = _dataSource, Stream = _name, SessionKey = _sessionKey, Message = packet });
+                    request.Details.Add(Detail(packet));
                     bytes += packet.Content.Length;
                 }
 

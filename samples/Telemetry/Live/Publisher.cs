@@ -89,7 +89,11 @@ internal sealed class Publisher : IDisposable
     {
         var message = new Packet
         {
-            Id = ++_lastId, Type = packet.Type, SessionKey = _sessionKey, IsEssential = packet.IsEssential, Content = packet.Content,
+            Id = ++_lastId,
+            Type = packet.Type,
+            SessionKey = _sessionKey,
+            IsEssential = packet.IsEssential,
+            Content = packet.Content,
         };
         foreach (var (reader, tally) in _expected)
         {

@@ -55,7 +55,9 @@ public sealed class SpeedTrace
         {
             if (_points.Count == 0) return [];
             var (first, last) = (_points[0].Time, _points[^1].Time);
-            return [.. _points.Where(p => (last - p.Time) / 1e9 <= lastSeconds).Select(p => new PlotPoint((p.Time - first) / 1e9, p.Speed))];
+            var from = _points.Count - 1;
+            while (from > 0 && (last - _points[from - 1].Time) / 1e9 <= lastSeconds) from--;
+            return [.. _points.Skip(from).Select(p => new PlotPoint((p.Time - first) / 1e9, p.Speed))];
         }
     }
 }

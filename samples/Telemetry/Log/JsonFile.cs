@@ -14,7 +14,8 @@ internal static class JsonFile
         }
         catch (JsonException wrong)
         {
-            throw LogException.At(file, (wrong.LineNumber ?? 0) + 1, wrong.Path is { Length: > 2 } path ? path[2..] : null, "not the JSON that is expected here");
+            var place = wrong.Path?.TrimStart('$', '.') is { Length: > 0 } path ? $"{path} is " : "";
+            throw LogException.At(file, (wrong.LineNumber ?? 0) + 1, null, $"{place}not the JSON that is expected here");
         }
         catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -14,7 +14,11 @@ public sealed partial class RecordedLog : ITelemetrySource
     private const string LapStream = "Laps";
     private const int WatchedMax = 10;
 
-    private static readonly string[] Telling = ["speed|vcar", "rpm|nengine", "gear", "thro|tps|accelpos", "brake", "steer", "accel|^g", "yaw|gyro", "boost", "temp"];
+    // What a driver would look at first.
+    private static readonly string[] Telling =
+    [
+        "speed|vcar", "rpm|nengine", "gear", "thro|tps|accelpos", "brake", "steer", "accel|^glat|^glong", "yaw|gyro", "boost", "temp",
+    ];
 
     private readonly IReadOnlyList<LogFile> _files;
     private readonly IReadOnlyList<LogLap> _laps;
@@ -31,12 +35,15 @@ public sealed partial class RecordedLog : ITelemetrySource
         DataSource = TopicName(name);
         SessionIdentifier = name;
         var byIdentifier = parameters.Parameters!.GroupBy(p => p.Identifier).ToDictionary(g => g.Key, g => g.First(), StringComparer.Ordinal);
-        _groups = files.Where(f => !f.IsCan).ToDictionary(
-            f => f,
-            f => new SampleGroup(f.BaseName, TopicName(f.BaseName), SampleLayout.Row, f.Columns.Max(c => byIdentifier.GetValueOrDefault(c)?.RateHz ?? 0), f.Columns));
+        _groups = files.Where(f => !f.IsCan).ToDictionary(f => f, f =>
+        {
+            var rate = f.Columns.Max(c => byIdentifier.GetValueOrDefault(c)?.RateHz ?? 0);
+            return new SampleGroup(f.BaseName, TopicName(f.BaseName), SampleLayout.Row, rate, f.Columns);
+        });
 
         var all = files.SelectMany(f => f.Columns).Distinct(StringComparer.Ordinal).ToList();
-        Watched = [.. Telling.Select(pattern => all.Find(p => Regex.IsMatch(p, pattern, RegexOptions.IgnoreCase))).OfType<string>().Concat(all).Distinct().Take(WatchedMax)];
+        var telling = Telling.Select(pattern => all.Find(p => Regex.IsMatch(p, pattern, RegexOptions.IgnoreCase))).OfType<string>();
+        Watched = [.. telling.Concat(all).Distinct().Take(WatchedMax)];
         SpeedParameter = all.Find(p => SpeedName().IsMatch(p)) ?? all.Find(p => p.Contains("speed", StringComparison.OrdinalIgnoreCase));
         MetresPerSecond = SpeedParameter is null ? 0 : Factor(byIdentifier.GetValueOrDefault(SpeedParameter)?.Unit);
         Configuration = Configure(byIdentifier);
@@ -149,7 +156,8 @@ public sealed partial class RecordedLog : ITelemetrySource
     {
         var legal = NotInTopics().Replace(name, "_");
         if (legal.Length > 100) legal = legal[..100];
-        return legal.EndsWith("essential", StringComparison.Ordinal) || legal is LapStream || legal.StartsWith("__", StringComparison.Ordinal) ? $"log-{legal}-" : legal;
+        var isTaken = legal is LapStream || legal.EndsWith("essential", StringComparison.Ordinal) || legal.StartsWith("__", StringComparison.Ordinal);
+        return isTaken ? $"log-{legal}-" : legal;
     }
 
     private static double Factor(string? unit) => unit?.ToUpperInvariant() switch
@@ -166,7 +174,7 @@ public sealed partial class RecordedLog : ITelemetrySource
             .Where(f => f.EndsWith(".csv", StringComparison.OrdinalIgnoreCase) || f.EndsWith(".csv.gz", StringComparison.OrdinalIgnoreCase))
             .Order(StringComparer.Ordinal)
             .ToList();
-        var declared = (parameters.Files?.Keys ?? []).Concat(parameters.Parameters!.Select(p => p.File).OfType<string>()).Distinct(StringComparer.Ordinal);
+        var declared = (parameters.Files?.Keys ?? []).Concat(parameters.Parameters!.Select(p => p.File).OfType<string>());
         foreach (var name in declared)
         {
             if (!found.Exists(f => LogFile.WithoutEndings(Path.GetFileName(f)) == LogFile.WithoutEndings(name)))
@@ -187,7 +195,10 @@ public sealed partial class RecordedLog : ITelemetrySource
             {
                 var file = files.First(f => f.BaseName == LogFile.WithoutEndings(name));
                 if (!file.Columns.Contains(parameter.Identifier))
-                    throw LogException.At(file.FullPath, 1, parameter.Identifier, $"the column is missing; {LogParameters.FileName} says it is in this file");
+                {
+                    var why = $"the column is missing; {LogParameters.FileName} says it is in this file";
+                    throw LogException.At(file.FullPath, 1, parameter.Identifier, why);
+                }
             }
             else if (!files.Exists(f => f.Columns.Contains(parameter.Identifier)))
             {
@@ -231,7 +242,10 @@ public sealed partial class RecordedLog : ITelemetrySource
         var configuration = new ConfigurationPacket
         {
             ConfigId = DataSource,
-            GroupDefinitions = { _groups.Values.Select(g => new GroupDefinition { Identifier = g.Name, Name = g.Name, ApplicationName = DataSource }) },
+            GroupDefinitions =
+            {
+                _groups.Values.Select(g => new GroupDefinition { Identifier = g.Name, Name = g.Name, ApplicationName = DataSource }),
+            },
             PacketNumber = 1,
             TotalPacketNumber = 1,
         };

@@ -11,7 +11,8 @@ internal sealed class LiveScreen(IAnsiConsole console) : IScreen
 {
     private static readonly TimeSpan Refresh = TimeSpan.FromMilliseconds(125);
 
-    private const int BarWidth = 18;
+    private const int GaugeTextWidth = 32;
+    private const int WideColumns = 100;
     private const int FixedLines = 13;
     private const double TraceSeconds = 90;
 
@@ -31,14 +32,14 @@ internal sealed class LiveScreen(IAnsiConsole console) : IScreen
     private Rows Draw(LiveRun run, Rates rates)
     {
         // What does not fit stays away, the least important first.
-        var watched = Watched(run);
+        var gaugeLines = (run.Source.Watched.Count + 1) / 2;
         var space = console.Profile.Height - FixedLines;
         var parts = new List<IRenderable> { Progress(run), new Text("") };
-        if (space >= watched.Count + 1)
+        if (space >= gaugeLines + 1)
         {
-            parts.Add(Gauges(watched));
+            parts.Add(Gauges(run));
             parts.Add(new Text(""));
-            space -= watched.Count + 1;
+            space -= gaugeLines + 1;
         }
 
         if (space >= 6) parts.Add(Trace(run, Math.Min(13, space - 2)));
@@ -46,39 +47,31 @@ internal sealed class LiveScreen(IAnsiConsole console) : IScreen
         return new Rows(parts);
     }
 
-    private static Markup Progress(LiveRun run)
+    private Markup Progress(LiveRun run)
     {
-        const int Width = 30;
+        var width = console.Profile.Width >= WideColumns ? 30 : 16;
         var share = run.Source.Length > TimeSpan.Zero ? Math.Clamp(run.Played / run.Source.Length, 0, 1) : 0;
-        var done = (int)Math.Round(share * Width);
+        var done = (int)Math.Round(share * width);
         var laps = run.Watcher.Laps;
         var last = laps.Count > 0 ? $"   {Markup.Escape(laps[^1].Label)} [bold]{Words.LapTime(laps[^1].Time)}[/]" : "";
         return new Markup(
-            $"[bold]{Markup.Escape(run.Source.SessionIdentifier)}[/]   [deepskyblue1]{new string('━', done)}[/][grey35]{new string('━', Width - done)}[/] "
+            $"[bold]{Markup.Escape(run.Source.SessionIdentifier)}[/]   "
+            + $"[deepskyblue1]{new string('━', done)}[/][grey35]{new string('━', width - done)}[/] "
             + $"{Words.Clock(run.Played)} of {Words.Clock(run.Source.Length)} [grey](at {run.SpeedText})[/]{last}");
     }
 
-    private static List<(string Gauge, string Name)> Watched(LiveRun run)
+    // Two columns.
+    private Grid Gauges(LiveRun run)
     {
-        var gauges = run.Source.Watched.Select(parameter => (Gauge(run, parameter), parameter)).ToList();
-        // Two columns.
+        var grid = new Grid().AddColumn(new GridColumn().PadRight(4).NoWrap()).AddColumn(new GridColumn().NoWrap());
+        var barWidth = Math.Clamp((console.Profile.Width - 6) / 2 - GaugeTextWidth, 2, 24);
+        var gauges = run.Source.Watched.Select(parameter => new Markup(Gauge(run, parameter, barWidth))).ToList();
         var half = (gauges.Count + 1) / 2;
-        return [.. Enumerable.Range(0, half).Select(i => (gauges[i].Item1 + "\n" + (i + half < gauges.Count ? gauges[i + half].Item1 : ""), gauges[i].parameter))];
-    }
-
-    private static Grid Gauges(List<(string Gauge, string Name)> watched)
-    {
-        var grid = new Grid().AddColumn(new GridColumn().PadRight(4)).AddColumn();
-        foreach (var (gauge, _) in watched)
-        {
-            var sides = gauge.Split('\n');
-            grid.AddRow(new Markup(sides[0]), new Markup(sides[1]));
-        }
-
+        for (var i = 0; i < half; i++) grid.AddRow(gauges[i], i + half < gauges.Count ? gauges[i + half] : new Markup(""));
         return grid;
     }
 
-    private static string Gauge(LiveRun run, string parameter)
+    private static string Gauge(LiveRun run, string parameter, int barWidth)
     {
         var definition = run.Definitions.GetValueOrDefault(parameter);
         var unit = definition?.Units ?? "";
@@ -86,13 +79,15 @@ internal sealed class LiveScreen(IAnsiConsole console) : IScreen
         if (run.Watcher.Latest(parameter) is not { } reading || !reading.Value.IsNumeric) return $"[grey]{name}[/]";
 
         var value = reading.Value.ToDouble();
-        var text = reading.Status == DataStatus.Missing ? "-" : reading.Value.Kind == SampleKind.Double ? Words.Number(value) : reading.Value.ToString();
+        var number = reading.Value.Kind == SampleKind.Double ? Words.Number(value) : reading.Value.ToString();
+        var text = reading.Status == DataStatus.Missing ? "-" : number;
         var (min, max) = (definition?.MinValue ?? 0, definition?.MaxValue ?? 0);
         var share = max > min ? Math.Clamp((value - min) / (max - min), 0, 1) : 0;
-        var cells = (int)Math.Round(share * BarWidth);
+        var cells = (int)Math.Round(share * barWidth);
         var isHigh = definition is not null && (value > definition.WarningMaxValue || value < definition.WarningMinValue);
         var colour = reading.Status == DataStatus.Error ? "red" : isHigh ? "orange1" : "green3";
-        return $"[grey]{name}[/] {text,7} [grey]{Markup.Escape(unit),-7}[/] [{colour}]{new string('█', cells)}[/][grey23]{new string('░', BarWidth - cells)}[/]";
+        var bar = $"[{colour}]{new string('█', cells)}[/][grey23]{new string('░', barWidth - cells)}[/]";
+        return $"[grey]{name}[/] {text,7} [grey]{Markup.Escape(unit),-7}[/] {bar}";
     }
 
     private Rows Trace(LiveRun run, int height)
@@ -102,33 +97,33 @@ internal sealed class LiveScreen(IAnsiConsole console) : IScreen
         var lines = Plot.Render(points, width, height, braille: true, "s");
         var unit = run.Source.SpeedParameter is { } speed ? $"{speed} ({run.Definitions.GetValueOrDefault(speed)?.Units})" : "no speed";
         var title = new Markup($"[grey]{Markup.Escape(unit)}, the last {TraceSeconds:0} s as read[/]");
-        return lines.Count == 0 ? new Rows(title) : new Rows(new IRenderable[] { title }.Concat(lines.Select(l => new Text(l, new Style(Color.DeepSkyBlue1)))));
+        return new Rows([title, .. lines.Select(l => new Text(l, new Style(Color.DeepSkyBlue1)))]);
     }
 
-    private static Table Traffic(LiveRun run, Rates rates)
+    // A narrow terminal shows the columns that count.
+    private Table Traffic(LiveRun run, Rates rates)
     {
+        var isWide = console.Profile.Width >= WideColumns;
         var table = new Table().Border(TableBorder.Simple).AddColumn("");
-        foreach (var head in new[] { "packets", "packets/s", "samples/s", "MB/s", "p50", "p90", "p99", "max" }) table.AddColumn(new TableColumn($"[grey]{head}[/]").RightAligned());
+        string[] heads = ["packets", "packets/s", "samples/s", "MB/s", "p50", "p90", "p99", "max"];
+        foreach (var head in Chosen(heads)) table.AddColumn(new TableColumn($"[grey]{head}[/]").RightAligned().NoWrap());
 
-        var written = rates.Of("", run.Written);
-        table.AddRow("[bold]written[/]", Words.Count(run.Written.Packets), Words.Count(written.Packets), Words.Count(written.Samples), Words.Megabytes(written.Bytes), "", "", "", "");
+        table.AddRow(["[bold]written[/]", .. Chosen([.. Flow(run.Written, rates.Of("", run.Written)), "", "", "", ""])]);
         foreach (var (plan, read, latency) in run.Readers)
         {
-            var rate = rates.Of(plan.Name, read);
-            table.AddRow(
-                Markup.Escape(plan.Name),
-                Words.Count(read.Packets),
-                Words.Count(rate.Packets),
-                rate.Samples > 0 ? Words.Count(rate.Samples) : "",
-                Words.Megabytes(rate.Bytes),
-                Share(0.5),
-                Share(0.9),
-                Share(0.99),
-                latency.Count > 0 ? Words.Latency(latency.Max) : "");
-
-            string Share(double share) => latency.Count > 0 ? Words.Latency(latency.Percentile(share)) : "";
+            var shares = latency.Count > 0
+                ? [Words.Latency(latency.Percentile(0.5)), Words.Latency(latency.Percentile(0.9)), Words.Latency(latency.Percentile(0.99)), Words.Latency(latency.Max)]
+                : new[] { "", "", "", "" };
+            table.AddRow([Markup.Escape(plan.Name), .. Chosen([.. Flow(read, rates.Of(plan.Name, read)), .. shares])]);
         }
 
         return table.Caption(Markup.Escape(run.Watcher.LastNews), new Style(Color.Grey));
+
+        IEnumerable<string> Chosen(string[] cells) => isWide ? cells : [.. cells[..3], cells[4], cells[6]];
+
+        static string[] Flow(Counters counters, Rate rate) =>
+        [
+            Words.Count(counters.Packets), Words.Count(rate.Packets), rate.Samples > 0 ? Words.Count(rate.Samples) : "", Words.Megabytes(rate.Bytes),
+        ];
     }
 }

@@ -13,7 +13,10 @@ internal sealed class PlainScreen(TextWriter output) : IScreen
         {
             var rate = rates.Of("", run.Written);
             var readers = run.Readers.Where(r => r.Plan.Kind != ReadKind.Essentials && r.Latency.Count > 0).Select(r =>
-                $"{r.Plan.Name} {Words.Count(r.Read.Packets)} (p50 {Words.Latency(r.Latency.Percentile(0.5))}, p99 {Words.Latency(r.Latency.Percentile(0.99))})");
+            {
+                var (p50, p99) = (Words.Latency(r.Latency.Percentile(0.5)), Words.Latency(r.Latency.Percentile(0.99)));
+                return $"{r.Plan.Name} {Words.Count(r.Read.Packets)} (p50 {p50}, p99 {p99})";
+            });
             await output.WriteLineAsync(
                 $"{Words.Clock(run.Played)} of {Words.Clock(run.Source.Length)}: wrote {Words.Count(run.Written.Packets)} packets, "
                 + $"{Words.Count(rate.Packets)}/s, {Words.Count(rate.Samples)} samples/s, {Words.Megabytes(rate.Bytes)} MB/s; "

@@ -30,7 +30,9 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
         foreach (var lap in laps.TakeLast(LapsShown))
         {
             var gap = lap.Time - fastest.Time;
-            var toFastest = gap == TimeSpan.Zero ? "fastest" : gap < TimeSpan.Zero ? "" : gap.TotalSeconds.ToString("+0.000", CultureInfo.InvariantCulture);
+            // An out lap may be shorter: it began on the track.
+            var later = gap > TimeSpan.Zero ? gap.TotalSeconds.ToString("+0.000", CultureInfo.InvariantCulture) : "";
+            var toFastest = gap == TimeSpan.Zero ? "fastest" : later;
             string[] cells = [Markup.Escape(lap.Label), Words.LapTime(lap.Time), toFastest];
             table.AddRow(hasNotes ? [.. cells, Markup.Escape(lap.Description)] : cells);
         }
@@ -43,9 +45,11 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
         if (run.Source.SpeedParameter is not { } parameter) return;
         var laps = run.Watcher.Laps;
         var unit = run.Definitions.GetValueOrDefault(parameter)?.Units ?? "";
-        var (points, title, xUnit) = laps.Count > 0
-            ? (run.Watcher.Speed.OverDistance(Fastest(laps), run.Source.MetresPerSecond), $"{Fastest(laps).Label}: {parameter} ({unit}) against lap distance", "m")
-            : (run.Watcher.Speed.OverTime(), $"{parameter} ({unit}) over time", "s");
+        var speed = run.Watcher.Speed;
+        var fastest = laps.Count > 0 ? Fastest(laps) : null;
+        var (points, title, xUnit) = fastest is not null
+            ? (speed.OverDistance(fastest, run.Source.MetresPerSecond), $"{fastest.Label}: {parameter} ({unit}) against lap distance", "m")
+            : (speed.OverTime(), $"{parameter} ({unit}) over time", "s");
         var lines = Plot.Render(points, Math.Min(isTerminal ? console.Profile.Width - 1 : 110, 118), PlotHeight, isTerminal, xUnit);
         if (lines.Count == 0) return;
         console.WriteLine();
@@ -90,7 +94,8 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
         console.MarkupLine(
             $"{Words.Clock(outcome.Played)} of telemetry in {Words.Clock(outcome.Took)}: {Words.Count(run.Written.Packets)} packets, "
             + $"{Words.Count(run.Written.Samples)} samples ({Words.Count(run.Watcher.Missing)} missing, {Words.Count(run.Watcher.Wrong)} in error), "
-            + $"{Words.Megabytes(run.Written.Bytes)} MB; {Words.Count(run.Written.Packets / seconds)} packets/s, {Words.Count(run.Written.Samples / seconds)} samples/s");
+            + $"{Words.Megabytes(run.Written.Bytes)} MB; "
+            + $"{Words.Count(run.Written.Packets / seconds)} packets/s, {Words.Count(run.Written.Samples / seconds)} samples/s");
         if (outcome.StoppedEarly) console.MarkupLine("[yellow]stopped early[/]");
         foreach (var reader in outcome.Readers)
         {
