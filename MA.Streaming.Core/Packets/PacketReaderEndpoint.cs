@@ -22,6 +22,11 @@ internal sealed class PacketReaderEndpoint(
     TimeProvider clock,
     ILogger logger) : PacketReaderService.PacketReaderServiceBase
 {
+    // A response with so much goes out before the broker is asked for more: no transport gains from larger ones, while their packets
+    // live long enough to be moved by the garbage collector, which halves the rate, and the client waits longer for the first of them.
+    private const int PacketsEnough = 1_000;
+    private const int BytesEnough = 128 << 10;
+
     private readonly int _responsePacketsMax = batching ? limits.ResponsePacketsMax : 1;
 
     /// <inheritdoc/>
@@ -198,6 +203,8 @@ internal sealed class PacketReaderEndpoint(
                 _bytes += value.Length;
                 _streamPackets++;
             }
+
+            if (packetsOf(_response).Count >= PacketsEnough || _bytes >= BytesEnough) await FlushAsync().ConfigureAwait(false);
         }
 
         public ValueTask FlushAsync()
