@@ -10,6 +10,7 @@ internal sealed class InProcessCall : ServerCallContext
 #pragma warning restore CA1001
 {
     private static readonly Status CancelledByClient = new(StatusCode.Cancelled, "Call canceled by the client.");
+    private static readonly AuthContext Anonymous = new(null, []);
     private static readonly Status DeadlinePassed = new(StatusCode.DeadlineExceeded, "");
 
     private readonly Lock _gate = new();
@@ -238,7 +239,7 @@ internal sealed class InProcessCall : ServerCallContext
     protected override WriteOptions? WriteOptionsCore { get; set; }
 
     /// <inheritdoc/>
-    protected override AuthContext AuthContextCore { get; } = new(null, []);
+    protected override AuthContext AuthContextCore => Anonymous;
 
     /// <inheritdoc/>
     protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders)
