@@ -479,6 +479,146 @@ public sealed class MemoryBrokerTests
         }
     }
 
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task ReadAsync_AtTheTailOfAFastWriter_NeverSleepsThroughARecord(bool resumeInline)
+    {
+        const int count = 300_000;
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        using var started = new CountdownEvent(2);
+        var reads = Enumerable.Range(0, 2).Select(_ => Task.Run(async () =>
+        {
+            var got = 0;
+            started.Signal();
+            await foreach (var batch in broker.ReadAsync(new ReadRequest([new(source, 0)], 1 << 20, false) { ResumeInline = resumeInline }, None))
+            {
+                got += batch.Records.Count;
+                if (got == count) return;
+            }
+        })).ToArray();
+        Assert.That(started.Wait(TimeSpan.FromSeconds(Deadline.DefaultSeconds)), Is.True);
+        for (var i = 0; i < count; i++) await broker.AppendAsync(source, new RecordData(null, null), None);
+
+        // A lost wake-up shows as a reader that waits although nothing is appended any more.
+        await Task.WhenAll(reads).WithDeadline(20);
+    }
+
+    [Test]
+    public async Task ReadAsync_CancelledWhileItGoesToSleep_AlwaysEnds()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        var random = new Random(1);
+        for (var i = 0; i < 20_000; i++)
+        {
+            using var stop = new CancellationTokenSource();
+            var token = stop.Token;
+            var spins = random.Next(60);
+            using var ready = new Barrier(2);
+            var reading = Task.Run(async () =>
+            {
+                ready.SignalAndWait();
+                await foreach (var _ in broker.ReadAsync(new ReadRequest([new(source, 0)], 1, false), token)) Assert.Fail("there is nothing to read");
+            });
+            ready.SignalAndWait();
+            Thread.SpinWait(spins);
+            await stop.CancelAsync();
+            try
+            {
+                await reading.WithDeadline();
+                Assert.Fail("a cancelled read throws");
+            }
+            catch (OperationCanceledException)
+            {
+                // As it should.
+            }
+        }
+    }
+
+    [Test]
+    public async Task ReadAsync_Left_IsForgotten()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t", partitions: 2);
+        var requests = new List<WeakReference>();
+        for (var i = 0; i < 10; i++) requests.Add(await ReadAndLeaveAsync());
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.That(requests.Count(request => request.IsAlive), Is.LessThan(2), "neither a quiet partition nor an absent one keeps readers");
+
+        // Names that never come to exist must cost nothing once nobody asks for them.
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        for (var i = 0; i < 20_000; i++) await LeaveAbsentAsync($"a-name-that-somebody-mistyped-{i}");
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(1_000_000));
+
+        async Task<WeakReference> ReadAndLeaveAsync()
+        {
+            var request = new ReadRequest([new(source, 0), new(source with { Partition = 1 }, 7), new(new TopicPartition("absent", 0), 0)], 1, false);
+            await using var reading = new BrokerReading(broker, request);
+            Assert.That(reading.Begin().IsCompleted, Is.False);
+            return new WeakReference(request);
+        }
+
+        async Task LeaveAbsentAsync(string name)
+        {
+            using var stop = new CancellationTokenSource();
+            await using var batches = broker.ReadAsync(new ReadRequest([new(new TopicPartition(name, 0), 0)], 1, false), stop.Token).GetAsyncEnumerator();
+            var pending = batches.MoveNextAsync().AsTask();
+            await stop.CancelAsync();
+            await ((Task)pending).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    [Test]
+    public async Task DeleteTopic_WhileOthersAppend_LeavesNothingBehind()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        using var stop = new CancellationTokenSource();
+        var appends = Enumerable.Range(0, 2).Select(_ => Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                try
+                {
+                    await broker.AppendAsync(source, new RecordData(null, new byte[10]), None);
+                }
+                catch (BrokerException exception) when (exception.Error == BrokerError.NoSuchTopic)
+                {
+                    await broker.EnsureTopicAsync(new TopicSpec("t"), None);
+                }
+            }
+        })).ToArray();
+        for (var i = 0; i < 2000; i++)
+        {
+            // Only a topic that is being written to is worth deleting.
+            Assert.That(
+                SpinWait.SpinUntil(() => broker.BytesHeld > 0 || appends.Any(append => append.IsCompleted), TimeSpan.FromSeconds(Deadline.DefaultSeconds)), Is.True);
+            broker.DeleteTopic("t");
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(appends).WithDeadline();
+        broker.DeleteTopic("t");
+        Assert.That(broker.BytesHeld, Is.Zero);
+    }
+
+    [Test]
+    public async Task Bound_RoomForThreeRecordsAndManyWriters_NoAppendFails()
+    {
+        const int cost = 100 + Overhead;
+        await using var broker = new MemoryBroker(new MemoryBrokerOptions { BytesMax = 3 * cost });
+        var sources = new List<TopicPartition>();
+        for (var i = 0; i < 4; i++) sources.Add(await NewTopicAsync(broker, $"t{i}"));
+        await Task.WhenAll(sources.Select(source => Task.Run(async () =>
+        {
+            for (var i = 0; i < 30_000; i++) await broker.AppendAsync(source, new RecordData(null, new byte[100]), None);
+        }))).WithDeadline(60);
+        Assert.That(broker.BytesHeld, Is.EqualTo(3 * cost));
+    }
+
     private static async Task<TopicPartition> NewTopicAsync(MemoryBroker broker, string name, int partitions = 1, bool keepForever = false)
     {
         await broker.EnsureTopicAsync(new TopicSpec(name, partitions, keepForever), None);
