@@ -224,8 +224,10 @@ internal sealed class TopicFollower : IAsyncDisposable
 
     private void CancelReading()
     {
+        // A topic that came to exist is being waited for already; only partitions that are not read yet need a new read, which starts on
+        // the thread pool.
         CancellationTokenSource? reading;
-        lock (_gate) reading = _reading;
+        lock (_gate) reading = _directory.PartitionsOf(_topic) > _next.Length ? _reading : null;
         try
         {
             // Not under the lock: the read may end, and start anew, inline.
