@@ -38,6 +38,12 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
         ["close nothing"] = async (s, t) => await s.Connections.CloseConnectionAsync(new(), cancellationToken: t),
         ["read nothing"] = (s, t) => EndAsync(s.Reader.ReadPackets(new(), cancellationToken: t), t),
         ["read an unknown connection"] = (s, t) => EndAsync(s.Reader.ReadEssentials(new() { Connection = new() { Id = 7 } }, cancellationToken: t), t),
+        ["headers before a failure"] = async (s, t) =>
+        {
+            using var call = s.Reader.ReadPackets(new() { Connection = new() { Id = 7 } }, cancellationToken: t);
+            Assert.That((await call.ResponseHeadersAsync.WaitAsync(t)).GetValue("durable-packets"), Is.Null);
+            await call.ResponseStream.MoveNext(t);
+        },
         ["no request"] = (s, t) => EndAsync(s.Reader.ReadDataPackets(new(), cancellationToken: t), t),
         ["bad pattern"] = BadPatternAsync,
         ["session without data source"] = (s, t) => s.CreateSessionAsync("", t),
