@@ -144,6 +144,9 @@ internal sealed class PacketReaderEndpoint(
     {
         private readonly PacketDecoder _decoder = new();
         private T _response = new();
+        /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
+        private const int OverheadBytes = 48;
+
         private int _bytes;
         private bool _warned;
         private string _stream = "";
@@ -158,6 +161,7 @@ internal sealed class PacketReaderEndpoint(
                 _stream = stream;
             }
 
+            var overhead = OverheadBytes + System.Text.Encoding.UTF8.GetByteCount(stream);
             for (var i = 0; i < batch.Records.Count; i++)
             {
                 var record = batch.Records[i];
@@ -181,7 +185,7 @@ internal sealed class PacketReaderEndpoint(
                 }
 
                 var packets = packetsOf(_response);
-                if (packets.Count > 0 && (_bytes + value.Length > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
+                if (packets.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
                 {
                     await FlushAsync().ConfigureAwait(false);
                     packets = packetsOf(_response);
@@ -195,7 +199,7 @@ internal sealed class PacketReaderEndpoint(
                     Offset = record.Offset,
                     Partition = batch.Source.Partition,
                 });
-                _bytes += value.Length;
+                _bytes += value.Length + overhead;
                 _streamPackets++;
             }
         }
