@@ -88,7 +88,19 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
                 }
             }
 
+            Forward(waiting);
+        }
+    }
+
+    private void Forward(in Waiting waiting)
+    {
+        try
+        {
             Complete(broker.AppendAsync(waiting.Target, waiting.Record, CancellationToken.None), waiting.Done);
+        }
+        catch (Exception exception)
+        {
+            waiting.Done.TrySetException(exception); // It left the queue: nobody else would tell its caller.
         }
     }
 

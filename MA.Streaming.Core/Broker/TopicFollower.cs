@@ -25,6 +25,7 @@ internal sealed class TopicFollower : IAsyncDisposable
     private long[] _next = [0];
     private CancellationTokenSource? _reading;
     private long _progress;
+    private bool _isDisposed;
 
     public TopicFollower(IBroker broker, TopicDirectory directory, string topic, Action<int, Record> fold, ILogger logger, TimeProvider clock)
     {
@@ -54,6 +55,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         lock (_gate)
         {
             if (NextOf(partition) > offset) return Task.CompletedTask;
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
             waiter = new Waiter(partition, offset);
             _waiters.Add(waiter);
         }
@@ -83,6 +85,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         Waiter[] left;
         lock (_gate)
         {
+            _isDisposed = true;
             left = [.. _waiters];
             _waiters.Clear();
         }

@@ -238,7 +238,9 @@ internal sealed class PacketReader(
         {
             var (stream, start) = starts[sources[i]];
             var next = start == Latest ? marks[i].High : Math.Clamp(start, marks[i].Low, marks[i].High);
-            plan.Positions.Add(sources[i], new ReadPosition(stream, next));
+
+            // Who asked for what comes from now on misses what retention takes from then on; who asked for the earliest gets what is left.
+            plan.Positions.Add(sources[i], new ReadPosition(stream, next) { HasRead = start == Latest });
         }
     }
 

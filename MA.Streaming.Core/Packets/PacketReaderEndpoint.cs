@@ -155,6 +155,9 @@ internal sealed class PacketReaderEndpoint(
         CancellationToken cancellationToken)
         where T : class, new()
     {
+        /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
+        private const int OverheadBytes = 48;
+
         private readonly PacketDecoder _decoder = new();
         private T _response = NewResponse(endpoint, packetsOf);
         private int _bytes;
@@ -171,6 +174,7 @@ internal sealed class PacketReaderEndpoint(
                 _stream = stream;
             }
 
+            var overhead = OverheadBytes + System.Text.Encoding.UTF8.GetByteCount(stream);
             for (var i = 0; i < batch.Records.Count; i++)
             {
                 var record = batch.Records[i];
@@ -194,7 +198,7 @@ internal sealed class PacketReaderEndpoint(
                 }
 
                 var packets = packetsOf(_response);
-                if (packets.Count > 0 && (_bytes + value.Length > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
+                if (packets.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
                 {
                     await FlushAsync().ConfigureAwait(false);
                     packets = packetsOf(_response);
@@ -208,7 +212,7 @@ internal sealed class PacketReaderEndpoint(
                     Offset = record.Offset,
                     Partition = batch.Source.Partition,
                 });
-                _bytes += value.Length;
+                _bytes += value.Length + overhead;
                 _streamPackets++;
             }
 

@@ -155,7 +155,17 @@ internal sealed class PacketWriter(
         var first = essentials.Appender.AppendAsync(essentials.Placement.Target, record);
         var second = main.Appender.AppendAsync(main.Placement.Target, record);
         var prepared = new PreparedPacket(main, essentials, "", record);
-        return await TwinsAsync(first, second, prepared).ConfigureAwait(false);
+        return await InTimeAsync(TwinsAsync(first, second, prepared).AsTask(), essentials.Placement.Topic.Name).ConfigureAwait(false);
+    }
+
+    /// <summary>An append of a call that is no stream: waits no longer than the write timeout. Timed out, its outcome is unknown.</summary>
+    public async Task<Appended> InTimeAsync(Task<Appended> append, string target)
+    {
+        await ((Task)append).WaitAsync(limits.WriteTimeout, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (append.IsCompleted) return await append.ConfigureAwait(false);
+        _ = append.ContinueWith(
+            static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default); // Its caller is gone.
+        throw await TimedOutAsync(target).ConfigureAwait(false);
     }
 
     /// <summary>Encodes a packet of the engine's own.</summary>
@@ -230,23 +240,18 @@ internal sealed class PacketWriter(
 
     private async ValueTask WaitAsync(Task append, int bytes, string target, CancellationToken cancellationToken)
     {
-        try
-        {
-            await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(false);
-            Release(bytes);
-        }
-        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException && !append.IsCompleted)
-        {
-            // The broker still has it: its bytes are pending until it is done with it.
-            ReleaseWhenDone(append, bytes);
-            if (exception is OperationCanceledException) throw;
-            throw await TimedOutAsync(target).ConfigureAwait(false);
-        }
-        catch
+        await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (append.IsCompleted)
         {
             Release(bytes);
-            throw;
+            await append.ConfigureAwait(false);
+            return;
         }
+
+        // The broker still has it: its bytes are pending until it is done with it.
+        ReleaseWhenDone(append, bytes);
+        cancellationToken.ThrowIfCancellationRequested();
+        throw await TimedOutAsync(target).ConfigureAwait(false);
     }
 
     private void ReleaseWhenDone(Task append, int bytes) =>
@@ -262,7 +267,16 @@ internal sealed class PacketWriter(
 
     private async Task<Exception> TimedOutAsync(string target)
     {
-        var health = await broker.CheckAsync(CancellationToken.None).ConfigureAwait(false);
+        BrokerHealth health;
+        try
+        {
+            health = await broker.CheckAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        {
+            health = new BrokerHealth(IsHealthy: false, exception.Message);
+        }
+
         var message = $"writing to {target}: not durable after {limits.WriteTimeout.TotalSeconds} s; the broker says: {health.Detail}";
         return health.IsHealthy ? Errors.ResourceExhausted(message) : Errors.Unavailable(message);
     }
