@@ -34,7 +34,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         _fold = fold;
         _logger = logger;
         _clock = clock;
-        _growth = directory.Subscribe(name => name == topic, CancelReading);
+        _growth = directory.Subscribe(name => name == topic, ReadNewPartitions);
         _loop = new OwnedLoop(FollowAsync);
     }
 
@@ -222,10 +222,15 @@ internal sealed class TopicFollower : IAsyncDisposable
 
     private long NextOf(int partition) => partition < _next.Length ? _next[partition] : 0;
 
-    private void CancelReading()
+    private void ReadNewPartitions()
     {
         CancellationTokenSource? reading;
-        lock (_gate) reading = _reading;
+        lock (_gate)
+        {
+            // The first partition is read, or waited for, from the start: its creation must not cost a read that starts anew.
+            reading = _directory.PartitionsOf(_topic) > _next.Length ? _reading : null;
+        }
+
         try
         {
             // Not under the lock: the read may end, and start anew, inline.

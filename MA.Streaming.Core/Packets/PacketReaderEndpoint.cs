@@ -96,15 +96,23 @@ internal sealed class PacketReaderEndpoint(
             var writer = new ResponseWriter<T>(this, responses, packetsOf, details.DataSource, essentials, abandoned.Token);
             var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
             await using var disposing = batches.ConfigureAwait(false);
-            while (true)
+            try
             {
-                // What is there goes out before anything is waited for.
-                var next = batches.MoveNextAsync();
-                var more = next.IsCompleted
-                    ? await next.ConfigureAwait(false)
-                    : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
-                if (!more) break;
-                await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                while (true)
+                {
+                    // What is there goes out before anything is waited for.
+                    var next = batches.MoveNextAsync();
+                    var more = next.IsCompleted
+                        ? await next.ConfigureAwait(false)
+                        : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
+                    if (!more) break;
+                    await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                }
+            }
+            catch (RpcException)
+            {
+                await writer.FlushAsync().ConfigureAwait(false); // What was read before the failure comes before it.
+                throw;
             }
 
             await writer.FlushAsync().ConfigureAwait(false);
