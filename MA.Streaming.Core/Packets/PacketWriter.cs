@@ -163,7 +163,8 @@ internal sealed class PacketWriter(
     {
         await ((Task)append).WaitAsync(limits.WriteTimeout, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (append.IsCompleted) return await append.ConfigureAwait(false);
-        ReleaseWhenDone(append, 0);
+        _ = append.ContinueWith(
+            static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default); // Its caller is gone.
         throw await TimedOutAsync(target).ConfigureAwait(false);
     }
 

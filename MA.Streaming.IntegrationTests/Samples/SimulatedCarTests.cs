@@ -100,6 +100,15 @@ public sealed class SimulatedCarTests
     }
 
     [Test]
+    public void Fuel_AFullTank_LastsAsManyLapsAsItIsMeantTo()
+    {
+        var car = new CarSimulation(Circuit.Riverside, CarSpecification.SingleSeater with { FuelMass = 180 }, seed: 1);
+        while (car.Lap <= 3) car.Step();
+
+        Assert.That((180 - car.Fuel) / 3, Is.InRange(1.2, SimulatedCar.FuelALap));
+    }
+
+    [Test]
     public void Play_TwoLaps_LapMarkersCarryNumberAndTime()
     {
         var markers = new SimulatedCar(2, 1, Circuit.SmallOval).Play(DataFormats.Inline)

@@ -175,7 +175,11 @@ public sealed class SessionTests(Transport transport, StreamCreationStrategy str
         var creation = Timestamp.FromDateTimeOffset(new DateTimeOffset(2024, 5, 6, 7, 8, 9, TimeSpan.Zero));
         var first = new CreateSessionRequest
         {
-            DataSource = DataSource, SessionKey = $"run-{DataSource}", Identifier = "Run", Details = { ["a"] = "1" }, CreationTime = creation,
+            DataSource = DataSource,
+            SessionKey = $"run-{DataSource}",
+            Identifier = "Run",
+            Details = { ["a"] = "1" },
+            CreationTime = creation,
         };
         await Server.Sessions.CreateSessionAsync(first, cancellationToken: Limit);
         var others = new (Action<CreateSessionRequest> Change, string Word)[]

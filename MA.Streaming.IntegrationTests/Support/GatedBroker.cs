@@ -24,6 +24,9 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     /// <summary>Appends to these topics fail.</summary>
     public Func<string, bool>? FailOnTopic { get; set; }
 
+    /// <summary>Creating topics fails.</summary>
+    public bool FailTopics { get; set; }
+
     /// <summary>What they fail with.</summary>
     public BrokerError FailWith { get; set; } = BrokerError.Unavailable;
 
@@ -70,6 +73,7 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     public async ValueTask<TopicInfo> EnsureTopicAsync(TopicSpec topic, CancellationToken cancellationToken)
     {
         if (_heldTopics is { } held) await held.Task.WaitAsync(cancellationToken);
+        if (FailTopics) throw new BrokerException(FailWith, "injected failure");
         return await inner.EnsureTopicAsync(topic, cancellationToken);
     }
 

@@ -76,10 +76,8 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
 
     /// <summary>Streams "one" at partition 1, "two" and "twin" at partition 2 (PartitionBased); "other" is not mapped.</summary>
     protected StreamingApiConfiguration Configure(
-        bool batching = false, bool sessions = true, bool formats = true, IReadOnlyList<PartitionMapping>? mappings = null, StreamingApiLimits? limits = null)
-    {
-        limits ??= StreamingApiLimits.Default;
-        return new(
+        bool batching = false, bool sessions = true, bool formats = true, IReadOnlyList<PartitionMapping>? mappings = null, StreamingApiLimits? limits = null) =>
+        new(
             Strategy,
             "memory:",
             mappings ?? [new("one", 1), new("two", 2), new("twin", 2)],
@@ -89,20 +87,16 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
             initialisationTimeoutSeconds: 10)
         {
             DrainTimeoutSeconds = 5,
-            AutoRegisterDataFormats = AutoRegister,
+            Limits = limits ?? StreamingApiLimits.Default,
 
-            // In process there is no network that could still be bringing the client a response.
-            Limits = Transport == Transport.InProcess ? limits with { CloseGrace = TimeSpan.Zero } : limits,
+            // The records of most tests should be their own.
+            AutoRegisterDataFormats = false,
         };
-    }
-
-    /// <summary>Whether the servers of this fixture register inline identifiers; the records of most tests should be their own.</summary>
-    protected virtual bool AutoRegister => false;
 
     /// <summary>A broker that ends with the test.</summary>
-    protected MemoryBroker NewBroker()
+    protected MemoryBroker NewBroker(MemoryBrokerOptions? options = null)
     {
-        var broker = new MemoryBroker();
+        var broker = new MemoryBroker(options);
         _ofTest.Add(broker);
         return broker;
     }

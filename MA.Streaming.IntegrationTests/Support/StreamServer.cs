@@ -59,6 +59,7 @@ internal sealed class StreamServer : IAsyncDisposable
     public static async Task<StreamServer> StartAsync(
         Transport transport, StreamingApiConfiguration configuration, IBroker broker, StreamApiOptions? options, CancellationToken token)
     {
+        options = (options ?? StreamApiOptions.Default) with { IsInProcess = transport == Transport.InProcess };
         var api = await StreamApi.StartAsync(configuration, broker, options, token);
         if (transport == Transport.InProcess)
         {

@@ -469,7 +469,7 @@ internal sealed class PromiseTests
         Assert.That(exception.Trailers.GetValue("first"), Is.EqualTo("1"));
         Assert.That(exception.Trailers.GetValue("second"), Is.EqualTo("2"));
         Assert.That(call.GetTrailers().GetValue("second"), Is.EqualTo("2"));
-        await Status(call.ResponseHeadersAsync);
+        Assert.That(await call.ResponseHeadersAsync.WithDeadline(), Is.Empty);
     }
 
     [Test]
@@ -528,12 +528,25 @@ internal sealed class PromiseTests
     }
 
     [Test]
-    public async Task ResponseHeaders_CallFailsBefore_FailWithItsStatus()
+    public async Task ResponseHeaders_HandlerFailsBefore_AreEmpty()
     {
         _service.OnSplit = (_, _, _) => throw new RpcException(new Status(StatusCode.NotFound, "no"));
         using var call = _service.Client().Split(new Text());
 
-        Assert.That((await Status(call.ResponseHeadersAsync)).StatusCode, Is.EqualTo(StatusCode.NotFound));
+        Assert.That(await call.ResponseHeadersAsync.WithDeadline(), Is.Empty);
+        Assert.That((await Status(call.ResponseStream.MoveNext(CancellationToken.None))).StatusCode, Is.EqualTo(StatusCode.NotFound));
+    }
+
+    [Test]
+    public async Task ResponseHeaders_CallCancelledBefore_FailWithItsStatus()
+    {
+        var told = Waiting();
+        using var call = _service.Client().Split(new Text());
+        var headers = call.ResponseHeadersAsync;
+
+        call.Dispose();
+        Assert.That((await Status(headers)).StatusCode, Is.EqualTo(StatusCode.Cancelled));
+        await told.WithDeadline();
     }
 
     private static async Task<Status> Status(Task end)

@@ -26,7 +26,8 @@ internal static class Numbers
 
     public static string Of(Spread spread) => $"{Short(spread.Median)} ({Short(spread.Min)}–{Short(spread.Max)})";
 
-    public static string Ratio(double? ratio) => ratio is { } value ? value.ToString(value < 0.1 ? "0.000" : "0.00", CultureInfo.InvariantCulture) : "";
+    /// <summary>Empty where the limit is next to nothing: such a ratio says nothing.</summary>
+    public static string Ratio(double? ratio) => ratio is { } value and < 100 ? value.ToString(value < 0.1 ? "0.000" : "0.00", CultureInfo.InvariantCulture) : "";
 }
 
 /// <summary>Results as text, JSON and a Markdown table.</summary>

@@ -73,7 +73,7 @@ public static class CarChannels
             new("pOil", "Engine oil pressure", "bar", 0, 10,
                 c => Of(1.6 + 4.6 * c.Rpm / Powertrain.LimiterRpm - 0.012 * (c.OilTemperature - 90) + c.Noise(0.03))) { WarningMin = 1.2 },
             new("pFuel", "Fuel pressure", "bar", 0, 8, c => Of(5 - 0.25 * c.Throttle + c.Noise(0.02))) { WarningMin = 3.5 },
-            new("mFuel", "Fuel on board", "kg", 0, 110, c => Of(c.Fuel)) { Format = "%.3f", WarningMin = 2 },
+            new("mFuel", "Fuel on board", "kg", 0, 200, c => Of(c.Fuel)) { Format = "%.3f", WarningMin = 2 },
             new("QFuel", "Fuel flow", "kg/h", 0, 140, c => Of(c.FuelFlow * 3600)) { Format = "%.1f" },
             new("UBattery", "Battery voltage", "V", 0, 18,
                 c => Of(13.9 + 0.2 * c.Rpm / Powertrain.LimiterRpm + c.Noise(0.02))) { WarningMin = 12 }),

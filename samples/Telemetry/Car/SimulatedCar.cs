@@ -7,9 +7,15 @@ namespace Telemetry.Car;
 /// <summary>Some laps of the simulated car as telemetry: the same seed writes the same samples.</summary>
 public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemetrySource
 {
+    /// <summary>kg to reckon with.</summary>
+    public const double FuelALap = 1.75;
+
     private const string TimingStream = "Timing";
 
     private static readonly double[] SectorEnds = [1_480, 2_960];
+
+    // Fuel for the distance: nobody stops.
+    private readonly CarSpecification _car = Fuelled(laps);
 
     public SimulatedCar(int laps, int seed)
         : this(laps, seed, Circuit.Riverside)
@@ -66,7 +72,7 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
 
     public IEnumerable<TelemetryPacket> Play(DataFormats formats)
     {
-        var car = new CarSimulation(circuit, CarSpecification.SingleSeater, seed);
+        var car = new CarSimulation(circuit, _car, seed);
         var recorders = CarChannels.All.Select(g => new GroupRecorder(g, formats)).ToArray();
         var sector = 0;
         var sectorStart = 0.0;
@@ -130,9 +136,15 @@ public sealed class SimulatedCar(int laps, int seed, Circuit circuit) : ITelemet
         return new(TimingStream, "Marker", content.ToByteString(), now, []);
     }
 
-    private static TimeSpan Expected(int laps, Circuit circuit)
+    private static CarSpecification Fuelled(int laps)
     {
         var car = CarSpecification.SingleSeater;
+        return car with { FuelMass = Math.Max(car.FuelMass, laps * FuelALap + 5) };
+    }
+
+    private static TimeSpan Expected(int laps, Circuit circuit)
+    {
+        var car = Fuelled(laps);
         var mass = car.DryMass + car.FuelMass;
         var first = new LapPlan(circuit, car, mass, 0, 0.962, false);
         var flying = new LapPlan(circuit, car, mass, first.ExitSpeed, 0.962, true);
