@@ -126,7 +126,9 @@ internal sealed class DataFormatTests
     {
         var definition = new DataFormatDefinitionPacket
         {
-            Identifier = id, Type = DataFormatType.Parameter, ParameterIdentifiers = new ParameterList { ParameterIdentifiers = { parameters } },
+            Identifier = id,
+            Type = DataFormatType.Parameter,
+            ParameterIdentifiers = new ParameterList { ParameterIdentifiers = { parameters } },
         };
         var packet = new Packet { Type = "DataFormatDefinition", Content = definition.ToByteString() };
         await api.Memory.EnsureTopicAsync(new TopicSpec("Car_essential"), default);

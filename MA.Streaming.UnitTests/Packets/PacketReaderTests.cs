@@ -172,26 +172,29 @@ internal sealed class PacketReaderTests
     [Test]
     public async Task ReadPackets_ManySmallPacketsOfALongStream_ResponsesStayUnderTheirBytes()
     {
-        await using var api = await TestApi.StartAsync(new StreamingApiConfiguration(batchingResponses: true));
+        await using var api = await TestApi.StartAsync(new StreamingApiConfiguration(batchingResponses: true)
+        {
+            Limits = StreamingApiLimits.Default with { ResponseBytesMax = 100_000 },
+        });
         var stream = new string('s', 200);
         using (var call = api.Writer.WriteDataPackets())
         {
             var request = new WriteDataPacketsRequest();
             for (var i = 0; i < 1_000; i++) request.Details.Add(TestApi.Detail("Car", stream, new string('x', 150)));
-            for (var i = 0; i < 30; i++) await call.RequestStream.WriteAsync(request).WithDeadline();
+            for (var i = 0; i < 5; i++) await call.RequestStream.WriteAsync(request).WithDeadline();
             await call.RequestStream.CompleteAsync().WithDeadline();
             await call.ResponseAsync.WithDeadline();
         }
 
         using var read = await api.OpenReadAsync(await api.ConnectAsync(Car));
         var largest = 0;
-        for (var left = 30_000; left > 0; left -= read.ResponseStream.Current.Response.Count)
+        for (var left = 5_000; left > 0; left -= read.ResponseStream.Current.Response.Count)
         {
             Assert.That(await read.ResponseStream.MoveNext(CancellationToken.None).WithDeadline(), Is.True);
             largest = Math.Max(largest, read.ResponseStream.Current.CalculateSize());
         }
 
-        Assert.That(largest, Is.InRange(500_000, 3_670_016), "clients take 4 MiB by default");
+        Assert.That(largest, Is.InRange(50_000, 100_000));
     }
 
     [Test]
