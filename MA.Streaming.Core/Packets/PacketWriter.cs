@@ -29,6 +29,9 @@ internal sealed class PacketWriter(
 {
     private const int KeysMax = 4_096;
 
+    /// <summary>What a call that waits costs beside its packet's bytes, so that packets without any are bounded too.</summary>
+    private const int WaitingBytes = 256;
+
     private readonly ConcurrentDictionary<string, TopicAppender> _appenders = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string DataSource, string Stream), StreamTarget> _streams = new();
     private readonly ConcurrentDictionary<string, StreamTarget> _essentials = new(StringComparer.Ordinal);
@@ -94,7 +97,7 @@ internal sealed class PacketWriter(
     /// </summary>
     public ValueTask WriteAsync(in PreparedPacket packet, CancellationToken cancellationToken)
     {
-        var bytes = packet.Record.Bytes;
+        var bytes = packet.Record.Bytes + WaitingBytes;
         Reserve(bytes);
         ValueTask append;
         try
@@ -118,8 +121,9 @@ internal sealed class PacketWriter(
     /// <summary>Appends an info packet of a unary call.</summary>
     public ValueTask WriteInfoAsync(string topic, RecordData record, CancellationToken cancellationToken)
     {
-        Reserve(record.Bytes);
-        return WaitAsync(AppendInfoAsync(topic, record), record.Bytes, topic, cancellationToken);
+        var bytes = record.Bytes + WaitingBytes;
+        Reserve(bytes);
+        return WaitAsync(AppendInfoAsync(topic, record), bytes, topic, cancellationToken);
     }
 
     /// <summary>Appends an info packet.</summary>
@@ -135,12 +139,14 @@ internal sealed class PacketWriter(
     public async Task<Appended> AppendSystemAsync(string topic, RecordData record)
     {
         var placement = TopicLayout.PlaceSystem(topic);
+        var appender = AppenderOf(placement.Topic);
         try
         {
-            return await AppenderOf(placement.Topic).AppendAsync(placement.Target, record).ConfigureAwait(false);
+            return await appender.AppendAsync(placement.Target, record).ConfigureAwait(false);
         }
         catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
+            Failed(appender, exception);
             throw Errors.From(exception, $"writing to {topic}");
         }
     }
@@ -281,6 +287,11 @@ internal sealed class PacketWriter(
         return health.IsHealthy ? Errors.ResourceExhausted(message) : Errors.Unavailable(message);
     }
 
+    private static void Failed(TopicAppender appender, Exception exception)
+    {
+        if (exception is BrokerException { Error: BrokerError.NoSuchTopic }) appender.TopicIsGone();
+    }
+
     private void Count(in PreparedPacket packet)
     {
         telemetry.DataRouted(packet.Stream.Tags, packet.Record.Bytes);
@@ -295,6 +306,7 @@ internal sealed class PacketWriter(
         }
         catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
+            Failed(packet.Stream.Appender, exception);
             throw Errors.From(exception, $"writing to {packet.Stream.Placement.Target}");
         }
 
@@ -318,6 +330,7 @@ internal sealed class PacketWriter(
         catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             essentialsError = exception;
+            Failed(packet.Essentials!.Appender, exception);
         }
 
         try
@@ -327,6 +340,7 @@ internal sealed class PacketWriter(
         catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             streamError = exception;
+            Failed(packet.Stream.Appender, exception);
         }
 
         var (essentials, stream) = (packet.Essentials!.Placement.Target.Topic, packet.Stream.Placement.Target);

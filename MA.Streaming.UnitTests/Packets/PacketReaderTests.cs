@@ -83,7 +83,11 @@ internal sealed class PacketReaderTests
     public async Task ReadPackets_BrokerFaultInTheMiddle_LosesAndRepeatsNothing()
     {
         await using var api = await TestApi.StartAsync();
+
+        // The topic is there: no read starts anew because it comes to exist, at a moment when it would miss a fault.
+        await api.WriteAsync("Car", "", "first");
         using var read = await api.OpenReadAsync(await api.ConnectAsync(Car));
+        Assert.That(await TestApi.TakeAsync(read, 1), Is.EqualTo(["first"]));
         for (var round = 0; round < 4; round++)
         {
             var texts = Enumerable.Range(round * 10, 10).Select(i => $"{i}").ToArray();
@@ -93,6 +97,8 @@ internal sealed class PacketReaderTests
             api.Broker.CutReads(new BrokerException(BrokerError.Unavailable, "away"));
         }
 
+        await api.WriteAsync("Car", "", "last");
+        Assert.That(await TestApi.TakeAsync(read, 1), Is.EqualTo(["last"]));
         Assert.That(api.Logger.CountOf("ReadInterrupted"), Is.GreaterThanOrEqualTo(4));
     }
 
@@ -204,6 +210,43 @@ internal sealed class PacketReaderTests
 
         Assert.That(await read.ResponseStream.MoveNext(CancellationToken.None).WithDeadline(), Is.False);
         Assert.That(read.GetStatus().StatusCode, Is.EqualTo(StatusCode.OK));
+    }
+
+    [Test]
+    public async Task ReadEssentials_BrokerFaultInBetween_EndsWhereItWouldHaveEnded()
+    {
+        var clock = new ManualClock();
+        await using var api = await TestApi.StartAsync(clock: clock);
+        for (var i = 0; i < 3; i++) await api.Writer.WriteDataPacketAsync(TestApi.Data("Car", "", $"{i}", essential: true)).ResponseAsync.WithDeadline();
+        var connection = await api.ConnectAsync(Car);
+
+        // Positioned, failed before it has read anything, and about to try again: then more comes.
+        var timers = clock.TimerCount;
+        api.Broker.FailNextRead(new BrokerException(BrokerError.Unavailable, "down"));
+        using var call = api.Reader.ReadEssentials(new ReadEssentialsRequest { Connection = connection });
+        await clock.TimersAsync(timers + 1).WithDeadline();
+        await api.Writer.WriteDataPacketAsync(TestApi.Data("Car", "", "late", essential: true)).ResponseAsync.WithDeadline();
+        clock.Advance(TimeSpan.FromSeconds(1));
+
+        var texts = new List<string>();
+        while (await call.ResponseStream.MoveNext(CancellationToken.None).WithDeadline())
+        {
+            texts.AddRange(call.ResponseStream.Current.Response.Select(r => r.Packet.Content.ToStringUtf8()));
+        }
+
+        Assert.That(texts, Is.EqualTo(["0", "1", "2"]));
+    }
+
+    [Test]
+    public async Task WriteDataPacket_TopicWasDeleted_IsMadeAnew()
+    {
+        await using var api = await TestApi.StartAsync();
+        await api.WriteAsync("Car", "a", "before");
+        api.Memory.DeleteTopic("Car.a");
+
+        var failure = Assert.ThrowsAsync<RpcException>(() => api.WriteAsync("Car", "a", "lost"));
+        Assert.That(failure!.StatusCode, Is.EqualTo(StatusCode.Unavailable), failure.Status.Detail);
+        await api.WriteAsync("Car", "a", "after");
     }
 
     [Test]

@@ -33,18 +33,35 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     [Test]
     public async Task WriteAsync_PendingBytesWouldPassTheBound_IsResourceExhaustedAtOnce()
     {
-        var writer = Writer(StreamingApiLimits.Default with { PendingBytesMax = 1_000 });
+        var writer = Writer(StreamingApiLimits.Default with { PendingBytesMax = 1_000_000 });
         _broker.Holds = _ => true;
-        var first = Write(writer, new string('a', 500));
-        var second = Write(writer, new string('b', 400));
-        var refused = Assert.Throws<RpcException>(() => Write(writer, new string('c', 400)).GetAwaiter().GetResult())!;
+        var first = Write(writer, new string('a', 500_000));
+        var second = Write(writer, new string('b', 400_000));
+        var refused = Assert.Throws<RpcException>(() => Write(writer, new string('c', 400_000)).GetAwaiter().GetResult())!;
 
         Assert.That(refused.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
         Assert.That(first.IsCompleted || second.IsCompleted, Is.False);
         _broker.ReleaseAll();
         await Task.WhenAll(first, second).WithDeadline();
         AssertNothingPends(writer);
-        await Write(writer, new string('c', 900)).WithDeadline();
+        await Write(writer, new string('c', 900_000)).WithDeadline();
+    }
+
+    [Test]
+    public async Task WriteAsync_ManyPacketsWithoutBytes_AreBoundedToo()
+    {
+        var writer = Writer(StreamingApiLimits.Default with { PendingBytesMax = 10_000 });
+        _broker.Holds = _ => true;
+        var waiting = new List<Task>();
+        var refused = Assert.Throws<RpcException>(() =>
+        {
+            while (waiting.Count < 1_000) waiting.Add(Write(writer, ""));
+        })!;
+
+        Assert.That(refused.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
+        _broker.ReleaseAll();
+        await Task.WhenAll(waiting).WithDeadline();
+        AssertNothingPends(writer);
     }
 
     [Test]
