@@ -109,27 +109,38 @@ internal sealed partial class Log
             var partitions = topic.Partitions;
             var found = partitions.Select(_ => new SortedSet<long>()).ToArray();
             var names = _files.List(topic.Directory);
+            var isChanged = false;
             foreach (var name in names)
             {
                 if (!Segment.TryParse(name, out var index, out var first, out var isIndex) || isIndex) continue;
-                if (index < partitions.Length) found[index].Add(first);
-                else DeleteSegment(topic, index, first);
+                if (index < partitions.Length)
+                {
+                    found[index].Add(first);
+                    continue;
+                }
+
+                DeleteSegment(topic, index, first);
+                isChanged = true;
             }
 
             topic.HasDirectory = names.Count > 0;
             foreach (var partition in partitions)
             {
                 var own = found[partition.Source.Partition].ToList();
-                Attach(partition, own);
+                isChanged |= Attach(partition, own);
                 lock (partition.Gate) partition.Segments = own;
             }
+
+            // A void segment that came back could not always be told from a good one by the next checkpoint.
+            if (isChanged) _files.FlushDirectory(topic.Directory);
 
             topic.IsAttached = true;
         }
     }
 
-    private void Attach(PartitionLog partition, List<long> segments)
+    private bool Attach(PartitionLog partition, List<long> segments)
     {
+        var before = segments.Count;
         var (topic, index) = (partition.Topic, partition.Source.Partition);
         for (var at = segments.Count - 1; at >= 0; at--)
         {
@@ -140,18 +151,20 @@ internal sealed partial class Log
             segments.RemoveAt(at);
         }
 
-        if (partition.ActiveLength == 0) return;
+        var isChanged = segments.Count < before;
+        if (partition.ActiveLength == 0) return isChanged;
         var path = Segment.Path(topic, index, partition.ActiveBase);
         using var file = _files.Open(path, create: false);
         if (file is not null && file.Length >= partition.ActiveLength)
         {
             if (file.Length > partition.ActiveLength) file.SetLength(partition.ActiveLength);
-            return;
+            return isChanged;
         }
 
         // It lost bytes that were durable. What is left of it is read; what comes goes into a new segment.
         _report(new Damage(path, file?.Length ?? 0, $"{partition.Source}: the segment has {file?.Length ?? 0} of {partition.ActiveLength} bytes"));
         lock (partition.Gate) (partition.ActiveLength, partition.HasSealedSegments) = (0, true);
+        return isChanged;
     }
 
     private void DeleteSegment(Topic topic, int partition, long first)

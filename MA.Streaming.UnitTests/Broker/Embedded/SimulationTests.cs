@@ -12,7 +12,7 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 /// </summary>
 public sealed class SimulationTests
 {
-    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "2000"), CultureInfo.InvariantCulture);
+    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "1500"), CultureInfo.InvariantCulture);
 
     private static int FirstSeed => int.Parse(TestContext.Parameters.Get("SimulationFirstSeed", "0"), CultureInfo.InvariantCulture);
 
