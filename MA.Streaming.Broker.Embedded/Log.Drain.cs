@@ -315,6 +315,8 @@ internal sealed partial class Log
     /// <summary>What was written is durable: it no longer needs the journal.</summary>
     private void Settle(SegmentWrite write)
     {
+        // An earlier drain may have taken what made the partition dirty.
+        if (write.File is null) return;
         var partition = write.Partition;
         lock (partition.Gate)
         {

@@ -40,12 +40,13 @@ internal readonly record struct RecordHeader(
 {
     public int ValueLength => Length - RecordFormat.HeaderBytes - KeyLength - ExtrasLength;
 
+    // Not "? bytes : null": null would become empty memory.
     /// <summary>The record in memory; its key and value are parts of <paramref name="bytes"/>, which begin with this header.</summary>
     public Record ToRecord(ReadOnlyMemory<byte> bytes) => new(
         Offset,
         new DateTimeOffset(Timestamp, TimeSpan.Zero),
-        Flags.HasFlag(RecordFlags.HasKey) ? bytes.Slice(RecordFormat.HeaderBytes, KeyLength) : null,
-        Flags.HasFlag(RecordFlags.HasValue) ? bytes.Slice(RecordFormat.HeaderBytes + KeyLength, ValueLength) : null);
+        Flags.HasFlag(RecordFlags.HasKey) ? bytes.Slice(RecordFormat.HeaderBytes, KeyLength) : default(ReadOnlyMemory<byte>?),
+        Flags.HasFlag(RecordFlags.HasValue) ? bytes.Slice(RecordFormat.HeaderBytes + KeyLength, ValueLength) : default(ReadOnlyMemory<byte>?));
 }
 
 /// <summary>
