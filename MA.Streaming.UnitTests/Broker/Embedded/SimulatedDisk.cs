@@ -39,6 +39,9 @@ internal sealed class SimulatedDisk(int seed)
     /// <summary>May fail a call: the exception it returns is thrown instead of the call, or, for writes, after a part of it.</summary>
     public Func<DiskCall, string, IOException?>? Fault { get; set; }
 
+    /// <summary>Runs once, in the middle of the next calls: what another thread might do between two of them.</summary>
+    public (int Calls, Action Act)? Meanwhile { get; set; }
+
     public long FreeBytes { get; set; } = long.MaxValue;
 
     public int Changes { get; private set; }
@@ -100,6 +103,13 @@ internal sealed class SimulatedDisk(int seed)
     private IOException? Call(DiskCall call, string path, int generation)
     {
         if (generation != _generation) throw new PowerLossException();
+        if (Meanwhile is { } other)
+        {
+            Meanwhile = other.Calls > 0 ? other with { Calls = other.Calls - 1 } : null;
+            if (other.Calls == 0) other.Act();
+            if (generation != _generation) throw new PowerLossException();
+        }
+
         if (call is not (DiskCall.Open or DiskCall.Read))
         {
             Changes++;

@@ -253,6 +253,7 @@ public sealed class SimulationTests
         private void Drain()
         {
             Note("drain");
+            if (_random.Next(2) == 0) _disk.Meanwhile = (_random.Next(30), Commit);
             try
             {
                 _log!.Drain();
@@ -260,6 +261,10 @@ public sealed class SimulationTests
             catch (IOException exception)
             {
                 Note($"drain failed: {exception.Message}");
+            }
+            finally
+            {
+                _disk.Meanwhile = null;
             }
         }
 
