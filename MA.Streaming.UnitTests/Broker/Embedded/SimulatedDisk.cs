@@ -29,6 +29,7 @@ internal enum DiskCall
 internal sealed class SimulatedDisk(int seed)
 {
     private const int SectorBytes = 512;
+    private readonly Lock _gate = new();
     private readonly Random _random = new(seed);
     private readonly Dictionary<string, Entries> _directories = new(StringComparer.Ordinal) { [""] = new Entries() };
     private int _generation;
@@ -42,6 +43,9 @@ internal sealed class SimulatedDisk(int seed)
     /// <summary>Runs once, in the middle of the next calls: what another thread might do between two of them.</summary>
     public (int Calls, Action Act)? Meanwhile { get; set; }
 
+    /// <summary>Who calls has threads of its own, which take the loss of power for a failure of the disk.</summary>
+    public bool HasThreads { get; init; }
+
     public long FreeBytes { get; set; } = long.MaxValue;
 
     public int Changes { get; private set; }
@@ -52,6 +56,7 @@ internal sealed class SimulatedDisk(int seed)
     /// <summary>The power goes and comes back: what was not flushed is settled, at random.</summary>
     public void LosePower()
     {
+        using var scope = _gate.EnterScope();
         _generation++;
         CallsUntilPowerLoss = -1;
         foreach (var directory in _directories.Values) directory.Settle(_random);
@@ -102,12 +107,12 @@ internal sealed class SimulatedDisk(int seed)
     /// <summary>Before each call: the power may go, the call may fail.</summary>
     private IOException? Call(DiskCall call, string path, int generation)
     {
-        if (generation != _generation) throw new PowerLossException();
+        if (generation != _generation) throw HasThreads ? new IOException("the power is gone") : new PowerLossException();
         if (Meanwhile is { } other)
         {
             Meanwhile = other.Calls > 0 ? other with { Calls = other.Calls - 1 } : null;
             if (other.Calls == 0) other.Act();
-            if (generation != _generation) throw new PowerLossException();
+            if (generation != _generation) throw HasThreads ? new IOException("the power is gone") : new PowerLossException();
         }
 
         if (call is not (DiskCall.Open or DiskCall.Read))
@@ -229,6 +234,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public IReadOnlyList<string> List(string directory)
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.Open, directory);
             var own = disk._directories.TryGetValue(directory, out var entries) ? entries.Names.Keys : Enumerable.Empty<string>();
             var prefix = directory.Length == 0 ? "" : $"{directory}/";
@@ -240,6 +246,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void CreateDirectory(string directory)
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.CreateDirectory, directory);
             for (var at = directory.IndexOf('/', StringComparison.Ordinal); ; at = directory.IndexOf('/', at + 1))
             {
@@ -250,6 +257,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public LogFile? Open(string path, bool create)
         {
+            using var scope = disk._gate.EnterScope();
             var inode = disk.Find(path);
             Check(inode is null && create ? DiskCall.Create : DiskCall.Open, path);
             if (inode is null)
@@ -266,6 +274,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Delete(string path)
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.Delete, path);
             var (directory, name) = Split(path);
             if (disk.Find(path) is not null) disk._directories[directory].Set(name, null);
@@ -273,6 +282,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Replace(string from, string to)
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.Replace, to);
             var inode = disk.Find(from) ?? throw new IOException($"there is no file {from}");
             disk._directories[Split(to).Directory].Set(Split(to).Name, inode);
@@ -281,12 +291,14 @@ internal sealed class SimulatedDisk(int seed)
 
         public void FlushDirectory(string directory)
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushDirectory, directory);
             if (disk._directories.TryGetValue(directory, out var entries)) entries.Flush();
         }
 
         public bool TryFlushAll()
         {
+            using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushAll, "");
             foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values)) inode.Flush();
             return true;
@@ -309,6 +321,7 @@ internal sealed class SimulatedDisk(int seed)
         {
             get
             {
+                using var scope = disk._gate.EnterScope();
                 if (disk.Call(DiskCall.Open, path, generation) is { } fault) throw fault;
                 return inode.Length;
             }
@@ -316,6 +329,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override int Read(long position, Span<byte> to)
         {
+            using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Read, path, generation) is { } fault) throw fault;
             var count = (int)Math.Clamp(inode.Length - position, 0, to.Length);
             inode.Content.AsSpan((int)Math.Min(position, inode.Content.Length), count).CopyTo(to);
@@ -324,6 +338,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void Write(long position, ReadOnlySpan<byte> bytes)
         {
+            using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Write, path, generation) is { } fault)
             {
                 // A short write: some of it is there.
@@ -336,12 +351,14 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void SetLength(long length)
         {
+            using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.SetLength, path, generation) is { } fault) throw fault;
             inode.SetLength(length);
         }
 
         public override void Flush()
         {
+            using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Flush, path, generation) is { } fault) throw fault;
             inode.Flush();
         }
