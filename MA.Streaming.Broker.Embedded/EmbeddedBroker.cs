@@ -76,6 +76,11 @@ public sealed class EmbeddedBroker : IBroker
     internal static Task<EmbeddedBroker> OpenAsync(EmbeddedBrokerOptions options, Func<ILogFiles> files, TimeProvider? clock = null, ILogger<EmbeddedBroker>? logger = null) =>
         Task.Run(() => new EmbeddedBroker(options, files, clock ?? TimeProvider.System, logger ?? NullLogger<EmbeddedBroker>.Instance));
 
+    /// <summary>Looks at the log in a directory without owning or changing it, and reads all of it.</summary>
+    /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
+    public static Task<LogInspection> InspectAsync(string directory) =>
+        Task.Run(() => Log.Inspect(OsLogFiles.ForReading(directory), new EmbeddedBrokerOptions { Directory = directory }));
+
     /// <inheritdoc/>
     public async ValueTask<TopicInfo> EnsureTopicAsync(TopicSpec topic, CancellationToken cancellationToken)
     {

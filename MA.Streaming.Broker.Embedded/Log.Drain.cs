@@ -144,9 +144,8 @@ internal sealed partial class Log
         var (topic, index) = (partition.Topic, partition.Source.Partition);
         for (var at = segments.Count - 1; at >= 0; at--)
         {
-            var isVoid = partition.ActiveLength > 0 ? segments[at] > partition.ActiveBase : !partition.HasSealedSegments || segments[at] >= partition.Drained;
             var isRetained = at + 1 < segments.Count && segments[at + 1] <= partition.Low;
-            if (!isVoid && !isRetained) continue;
+            if (!isRetained && !IsVoid(partition, segments[at])) continue;
             DeleteSegment(topic, index, segments[at]);
             segments.RemoveAt(at);
         }
@@ -166,6 +165,10 @@ internal sealed partial class Log
         lock (partition.Gate) (partition.ActiveLength, partition.HasSealedSegments) = (0, true);
         return isChanged;
     }
+
+    /// <summary>The checkpoint does not know it: what it holds is in the journal, and goes into segments again.</summary>
+    private static bool IsVoid(PartitionLog partition, long first) =>
+        partition.ActiveLength > 0 ? first > partition.ActiveBase : !partition.HasSealedSegments || first >= partition.Drained;
 
     private void DeleteSegment(Topic topic, int partition, long first)
     {

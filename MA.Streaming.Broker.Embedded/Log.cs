@@ -62,7 +62,7 @@ internal sealed partial class Log : IDisposable
     private byte[] _buffer = new byte[64 << 10];
     private long _undrained;
     private long _tailBytes;
-    private long _bytesSinceRoomCheck;
+    private long _bytesSinceRoomCheck = long.MaxValue;
     private bool _isFull;
 
     private Log(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)

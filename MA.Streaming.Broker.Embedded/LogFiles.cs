@@ -63,14 +63,15 @@ internal abstract class LogFile : IDisposable
 internal sealed partial class OsLogFiles : ILogFiles
 {
     private readonly string _root;
-    private readonly SafeFileHandle _lock;
+    private readonly SafeFileHandle? _lock;
+    private readonly FileAccess _access;
     private readonly SafeFileHandle? _rootHandle;
 
     /// <summary>Opens the directory, makes it if need be, and owns it until disposal.</summary>
     /// <exception cref="IOException">Another process, or another broker of this one, owns it.</exception>
     public OsLogFiles(string directory)
+        : this(directory, FileAccess.ReadWrite)
     {
-        _root = Path.GetFullPath(directory);
         CreateDirectory("");
         var path = Path.Combine(_root, "lock");
         try
@@ -89,7 +90,27 @@ internal sealed partial class OsLogFiles : ILogFiles
         if (!OperatingSystem.IsWindows()) _rootHandle = OpenDirectory(_root);
     }
 
-    public long FreeBytes => new DriveInfo(_root).AvailableFreeSpace;
+    private OsLogFiles(string directory, FileAccess access) => (_root, _access) = (Path.GetFullPath(directory), access);
+
+    /// <inheritdoc/>
+    /// <remarks>Where the system does not say, there is enough: the write itself tells.</remarks>
+    public long FreeBytes
+    {
+        get
+        {
+            try
+            {
+                return new DriveInfo(_root).AvailableFreeSpace;
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                return long.MaxValue;
+            }
+        }
+    }
+
+    /// <summary>The same files for one who only looks, without owning them.</summary>
+    public static OsLogFiles ForReading(string directory) => new(directory, FileAccess.Read);
 
     public IReadOnlyList<string> List(string directory)
     {
@@ -119,7 +140,7 @@ internal sealed partial class OsLogFiles : ILogFiles
         var full = Full(path);
         try
         {
-            var handle = File.OpenHandle(full, create ? FileMode.OpenOrCreate : FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            var handle = File.OpenHandle(full, create ? FileMode.OpenOrCreate : FileMode.Open, _access, FileShare.ReadWrite | FileShare.Delete);
             return new OsLogFile(full, handle);
         }
         catch (Exception exception) when (!create && exception is FileNotFoundException or DirectoryNotFoundException)
@@ -162,7 +183,7 @@ internal sealed partial class OsLogFiles : ILogFiles
     public void Dispose()
     {
         _rootHandle?.Dispose();
-        _lock.Dispose();
+        _lock?.Dispose();
     }
 
     private static void FlushDirectoryAt(string path)
