@@ -11,8 +11,8 @@ public sealed record MemoryBrokerOptions
     /// <summary>1 GiB in all, 4 MiB a record.</summary>
     public static MemoryBrokerOptions Default { get; } = new();
 
-    /// <summary>Bytes held over all topics: keys, values, and <see cref="MemoryBroker.RecordOverheadBytes"/> a record. Beyond it the
-    /// oldest records go, except those of topics that are kept for ever.</summary>
+    /// <summary>Bytes held over all topics: keys, values, and what a record costs beside them. Beyond it the oldest records go, except
+    /// those of topics that are kept for ever.</summary>
     public long BytesMax { get; init; } = 1L << 30;
 
     /// <summary>Bytes of key and value of the largest record.</summary>
@@ -34,7 +34,7 @@ public sealed record MemoryBrokerOptions
 public sealed partial class MemoryBroker : IBroker
 {
     /// <summary>What a record costs beside its key and value: its slot and the headers of two arrays.</summary>
-    public const int RecordOverheadBytes = 128;
+    internal const int RecordOverheadBytes = 128;
 
     private const int ChunkRecordsMin = 16;
     private const int ChunkRecordsMax = 1024;

@@ -27,10 +27,14 @@ internal static class Errors
 
     public static RpcException ShuttingDown() => Unavailable("the Stream API is shutting down");
 
+    /// <summary>True for what a broker throws: its own failures, and that it is gone.</summary>
+    public static bool IsOfBroker(Exception exception) => exception is BrokerException or ObjectDisposedException;
+
     /// <summary>The status of a broker's failure; <paramref name="doing"/> says what the call was at.</summary>
-    public static RpcException From(BrokerException exception, string doing)
+    public static RpcException From(Exception exception, string doing)
     {
-        var code = exception.Error switch
+        if (exception is not BrokerException broker) return ShuttingDown();
+        var code = broker.Error switch
         {
             BrokerError.Full => StatusCode.ResourceExhausted,
             BrokerError.TooLarge => StatusCode.InvalidArgument,

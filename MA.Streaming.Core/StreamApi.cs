@@ -91,7 +91,7 @@ public sealed class StreamApi : IAsyncDisposable
 
         _telemetry.ObserveConnections(() => _connections.Count);
         _telemetry.ObserveReads(() => _connections.Reads);
-        _telemetry.ObservePending(() => writer.PendingBytes);
+        _telemetry.ObservePending(() => writer.PendingBytes, () => writer.PendingPackets);
         PacketWriter = new PacketWriterEndpoint(writer, _calls, limits);
         PacketReader = new PacketReaderEndpoint(
             reader,

@@ -29,6 +29,7 @@ internal sealed class Telemetry : IDisposable
     private readonly Counter<long> _essentialDelivered;
     private readonly Counter<long> _skipped;
     private readonly Histogram<double> _rpcs;
+    private int _readsBlocked;
     private int _series; // ConcurrentDictionary.Count takes every lock it has.
 
     public Telemetry()
@@ -45,6 +46,8 @@ internal sealed class Telemetry : IDisposable
         _essentialRead = _meter.CreateCounter<long>("stream_api_essential_packets_read_total", "{packet}", "Essential packets read from the broker.");
         _essentialDelivered = _meter.CreateCounter<long>("stream_api_essential_packets_delivered_total", "{packet}", "Essential packets delivered.");
         _skipped = _meter.CreateCounter<long>("stream_api_records_skipped_total", "{record}", "Records that no reader or fold could use, by reason.");
+        _meter.CreateObservableGauge(
+            "stream_api_reads_behind", () => ReadsBlocked, "{read}", "Open reads whose client has not taken the last response yet.");
         _rpcs = _meter.CreateHistogram<double>("stream_api_rpc_duration", "s", "Duration of rpcs by method and status.");
     }
 
@@ -56,8 +59,18 @@ internal sealed class Telemetry : IDisposable
     public void ObserveReads(Func<int> open) =>
         _meter.CreateObservableGauge("stream_api_reads_open", open, "{read}", "Open reads.");
 
-    public void ObservePending(Func<long> bytes) =>
+    public void ReadBlocks() => Interlocked.Increment(ref _readsBlocked);
+
+    public void ReadGoesOn() => Interlocked.Decrement(ref _readsBlocked);
+
+    /// <summary>Open reads whose client has not taken the last response yet.</summary>
+    public int ReadsBlocked => Volatile.Read(ref _readsBlocked);
+
+    public void ObservePending(Func<long> bytes, Func<long> packets)
+    {
         _meter.CreateObservableGauge("stream_api_pending_bytes", bytes, "By", "Bytes of unary writes that wait for the broker.");
+        _meter.CreateObservableGauge("stream_api_pending_packets", packets, "{packet}", "Unary writes that wait for the broker.");
+    }
 
     public void ObserveSessions(Func<int> active, Func<IEnumerable<KeyValuePair<string, int>>> byDataSource)
     {

@@ -10,6 +10,7 @@ internal sealed class InProcessCall : ServerCallContext
 #pragma warning restore CA1001
 {
     private static readonly Status CancelledByClient = new(StatusCode.Cancelled, "Call canceled by the client.");
+    private static readonly AuthContext Anonymous = new(null, []);
     private static readonly Status DeadlinePassed = new(StatusCode.DeadlineExceeded, "");
 
     private readonly Lock _gate = new();
@@ -23,10 +24,12 @@ internal sealed class InProcessCall : ServerCallContext
     private TaskCompletionSource<Metadata>? _headers;
     private Metadata? _sentHeaders;
     private Metadata? _responseTrailers;
+    private Metadata _finalTrailers = Metadata.Empty;
     private CancellationTokenRegistration _clientToken;
     private ITimer? _deadlineTimer;
     private Status? _final;
     private bool _hasEnded;
+    private bool _isCutOff;
     private Action? _whenEnded;
 
     public InProcessCall(InProcessChannel channel, IMethod method, string? host, CallOptions options)
@@ -123,6 +126,10 @@ internal sealed class InProcessCall : ServerCallContext
             if (_hasEnded) return false;
             _hasEnded = true;
             _final = status;
+
+            // What the handler still adds after the client's end is not for the client.
+            _isCutOff = tellHandler;
+            if (!tellHandler) _finalTrailers = _responseTrailers ?? Metadata.Empty;
             whenEnded = _whenEnded;
             _whenEnded = null;
             cancellation = _cancellation;
@@ -131,7 +138,7 @@ internal sealed class InProcessCall : ServerCallContext
 
         _clientToken.Unregister();
         _deadlineTimer?.Dispose();
-        if (headers is not null) CompleteHeaders(headers, status);
+        if (headers is not null) CompleteHeaders(headers);
         whenEnded?.Invoke();
         if (tellHandler) cancellation?.Cancel();
         InProcessActivities.End(_activity, status);
@@ -157,7 +164,7 @@ internal sealed class InProcessCall : ServerCallContext
     public Metadata GetTrailers()
     {
         if (Final is null) throw new InvalidOperationException("Can't get the call trailers because the call has not completed successfully.");
-        return _responseTrailers ?? Metadata.Empty;
+        return _finalTrailers;
     }
 
     public Status GetStatus() => Final ?? throw new InvalidOperationException("Unable to get the status because the call is not complete.");
@@ -169,7 +176,7 @@ internal sealed class InProcessCall : ServerCallContext
             if (_sentHeaders is not null) return Task.FromResult(_sentHeaders);
             if (_headers is not null) return _headers.Task;
             _headers = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            if (_hasEnded) CompleteHeaders(_headers, _final!.Value);
+            if (_hasEnded) CompleteHeaders(_headers);
             return _headers.Task;
         }
     }
@@ -234,7 +241,7 @@ internal sealed class InProcessCall : ServerCallContext
     protected override WriteOptions? WriteOptionsCore { get; set; }
 
     /// <inheritdoc/>
-    protected override AuthContext AuthContextCore { get; } = new(null, []);
+    protected override AuthContext AuthContextCore => Anonymous;
 
     /// <inheritdoc/>
     protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders)
@@ -248,14 +255,17 @@ internal sealed class InProcessCall : ServerCallContext
     protected override ContextPropagationToken CreatePropagationTokenCore(ContextPropagationOptions? options) =>
         throw new NotSupportedException("Pass the deadline and the cancellation token of the context on instead.");
 
-    private static void CompleteHeaders(TaskCompletionSource<Metadata> headers, Status status)
+    // A service that answers only with a status answers; a call that was cut off got no answer.
+    private void CompleteHeaders(TaskCompletionSource<Metadata> headers)
     {
-        if (status.StatusCode == StatusCode.OK) headers.TrySetResult(Metadata.Empty);
-        else
+        if (!_isCutOff)
         {
-            headers.TrySetException(new RpcException(status));
-            _ = headers.Task.Exception; // Who awaits only the response need not look at it.
+            headers.TrySetResult(Metadata.Empty);
+            return;
         }
+
+        headers.TrySetException(new RpcException(_final!.Value));
+        _ = headers.Task.Exception; // Who awaits only the response need not look at it.
     }
 
     private void Keep(ref ITimer? field, ITimer timer)

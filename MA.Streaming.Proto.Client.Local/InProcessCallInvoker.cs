@@ -76,14 +76,19 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
         call = Open(method, host, options, out var handler);
         if (handler is null) return Failed<TResponse>(call);
         Task<TResponse> handling;
+        var context = LeaveContext();
         try
         {
-            handling = handler.Unary!(handler.Own(request, method), call);
+            handling = handler.Unary!(handler.Own(request, method), call) ?? throw NoTask();
         }
         catch (Exception exception)
         {
             call.Complete(call.StatusOf(exception));
             return Failed<TResponse>(call);
+        }
+        finally
+        {
+            ReturnTo(context);
         }
 
         return Respond(call, handling);
@@ -94,14 +99,19 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
     {
         if (call.Final is not null) return Failed<TResponse>(call);
         Task<TResponse> handling;
+        var context = LeaveContext();
         try
         {
-            handling = handle();
+            handling = handle() ?? throw NoTask();
         }
         catch (Exception exception)
         {
             call.Complete(call.StatusOf(exception));
             return Failed<TResponse>(call);
+        }
+        finally
+        {
+            ReturnTo(context);
         }
 
         return Respond(call, handling);
@@ -165,17 +175,37 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
         _ = promise.Task.Exception; // A caller that does not await its response has chosen not to know.
     }
 
+    // A handler's awaits never go back to its caller's context, which a blocking call blocks.
+    private static SynchronizationContext? LeaveContext()
+    {
+        var context = SynchronizationContext.Current;
+        if (context is not null) SynchronizationContext.SetSynchronizationContext(null);
+        return context;
+    }
+
+    private static void ReturnTo(SynchronizationContext? context)
+    {
+        if (context is not null) SynchronizationContext.SetSynchronizationContext(context);
+    }
+
+    private static InvalidOperationException NoTask() => new("The handler returned no task.");
+
     private static void Stream(InProcessCall call, Func<Task> handle)
     {
         Task handling;
+        var context = LeaveContext();
         try
         {
-            handling = handle();
+            handling = handle() ?? throw NoTask();
         }
         catch (Exception exception)
         {
             call.Complete(call.StatusOf(exception));
             return;
+        }
+        finally
+        {
+            ReturnTo(context);
         }
 
         _ = AwaitAsync();

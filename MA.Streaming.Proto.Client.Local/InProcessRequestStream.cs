@@ -21,6 +21,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
     private TRequest? _current;
     private TRequest? _offered;
     private bool _isHanded;
+    private bool _isHanding;
     private bool _isCompleted;
     private bool _hasEnded;
     private TaskCompletionSource<bool>? _reading;
@@ -104,7 +105,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         {
             if (_hasEnded) return Task.FromException(_call.ToException(_call.GetStatus()));
             if (_isCompleted) throw new InvalidOperationException("Can't write the message because the request stream was completed.");
-            if (_writing is not null) throw new InvalidOperationException("Can't write the message because the previous write is in progress.");
+            if (_writing is not null || _isHanding) throw new InvalidOperationException("Can't write the message because the previous write is in progress.");
             if (_reading is null)
             {
                 _offered = own;
@@ -115,11 +116,14 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
             (reading, _reading) = (_reading, null);
             _current = own;
             _isHanded = true;
+            _isHanding = true;
         }
 
         reading.TrySetResult(true);
         lock (_gate)
         {
+            _isHanding = false;
+
             // Asked for the next one already, on this very thread: this one is taken.
             if (!_isHanded || !ReferenceEquals(_current, own) || _hasEnded) return Task.CompletedTask;
             _writing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -132,7 +136,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         TaskCompletionSource<bool>? reading;
         lock (_gate)
         {
-            if (_writing is not null) throw new InvalidOperationException("Can't complete the request stream because the previous write is in progress.");
+            if (_writing is not null || _isHanding) throw new InvalidOperationException("Can't complete the request stream because the previous write is in progress.");
             _isCompleted = true;
             (reading, _reading) = (_reading, null);
         }

@@ -70,6 +70,8 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
 
     public Task<bool> MoveNext(CancellationToken cancellationToken)
     {
+        // Also while messages wait: a handler that is always ahead must not keep a client that was told to stop.
+        if (cancellationToken.IsCancellationRequested) _call.Cancel();
         TaskCompletionSource<bool>? reading = null;
         TaskCompletionSource? written = null;
         lock (_gate)

@@ -114,7 +114,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         }
 
         var url = configuration.BrokerUrl;
-        if (url.Length == 0) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
+        if (string.IsNullOrEmpty(url)) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
         else if (url != "memory:")
         {
             throw new ConfigurationException("BrokerUrl", $"'{url}'", url.StartsWith("embedded:", StringComparison.Ordinal)

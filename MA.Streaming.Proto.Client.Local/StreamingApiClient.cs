@@ -46,13 +46,17 @@ public static class StreamingApiClient
 
     /// <summary>Stops the Stream API: what was acknowledged or half-closed is written, open reads end with UNAVAILABLE. Does nothing when it
     /// is not initialised.</summary>
-    public static void Shutdown()
+    public static void Shutdown() => Stop(null);
+
+    // Of a given instance only, when there is one: a source that is cancelled late must not stop what was initialised after it.
+    private static void Stop(LocalStreamingApi? only)
     {
         LocalStreamingApi? api;
         LogFile? log;
         CancellationTokenRegistration shutdown;
         lock (Gate)
         {
+            if (only is not null && _api != only) return;
             (api, _api) = (_api, null);
             (log, _log) = (_log, null);
             (shutdown, _shutdown) = (_shutdown, default);
@@ -98,13 +102,14 @@ public static class StreamingApiClient
         lock (Gate)
         {
             if (_api is not null) return;
+            LocalStreamingApi api;
             var log = string.IsNullOrEmpty(loggingDirectory) ? null : new LogFile(loggingDirectory);
             try
             {
                 var options = log is null ? StreamApiOptions.Default : new StreamApiOptions { LoggerFactory = log.Loggers };
                 var token = stop?.Token ?? CancellationToken.None;
 #pragma warning disable RS0030 // A synchronous member that customers call.
-                var api = Task.Run(() => LocalStreamingApi.StartAsync(configuration, options, token), token).GetAwaiter().GetResult();
+                api = Task.Run(() => LocalStreamingApi.StartAsync(configuration, options, token), token).GetAwaiter().GetResult();
 #pragma warning restore RS0030
                 Volatile.Write(ref _api, api);
             }
@@ -117,7 +122,7 @@ public static class StreamingApiClient
             _log = log;
 
             // The stop runs on its own, so that who cancels never waits for it.
-            if (stop is not null) _shutdown = stop.Token.UnsafeRegister(static _ => Task.Run(Shutdown), null);
+            if (stop is not null) _shutdown = stop.Token.UnsafeRegister(static api => Task.Run(() => Stop((LocalStreamingApi)api!)), api);
         }
     }
 }

@@ -24,13 +24,15 @@ public interface IBroker : IAsyncDisposable
     /// Takes the bytes: the caller no longer touches them. Cancelling an accepted append leaves its outcome unknown. What runs on
     /// completion may run on the broker's commit loop and must be short.
     /// </summary>
-    /// <exception cref="BrokerException">NoSuchTopic, TooLarge, Full, or Unavailable.</exception>
+    /// <exception cref="BrokerException">NoSuchTopic, TooLarge, Full (where waiting has not helped or could not), or Unavailable.</exception>
     ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record, CancellationToken cancellationToken);
 
     /// <summary>
     /// Every record of some partitions from given positions on, in order within each; for ever, or until each has reached the
-    /// high watermark it had at the start. A partition that does not exist is waited for (a bounded read counts it as reached).
-    /// Reads no more than <see cref="ReadRequest.BytesMax"/> ahead of its consumer.
+    /// high watermark it had at the start, which is the first MoveNextAsync. A partition that does not exist is waited for (a bounded
+    /// read counts it as reached). When a topic is deleted the read of its partitions ends with a <see cref="MissingRange"/>, empty if
+    /// nothing was left to read; when that was all it read, the read ends. Reads no more than <see cref="ReadRequest.BytesMax"/> ahead
+    /// of its consumer, and gives no partition a second turn before the others that have records had theirs.
     /// </summary>
     IAsyncEnumerable<RecordBatch> ReadAsync(ReadRequest request, CancellationToken cancellationToken);
 

@@ -14,7 +14,8 @@ public readonly record struct TopicPartition(string Topic, int Partition)
 /// <param name="Offset">The offset to read next, 0 or more.</param>
 public readonly record struct Position(TopicPartition Source, long Offset);
 
-/// <summary>What is appended: a key and a value, each possibly null (not the same as empty).</summary>
+/// <summary>What is appended: a key and a value, each possibly null (not the same as empty; a null <c>byte[]</c> converts to empty
+/// memory, null is <c>default(ReadOnlyMemory&lt;byte&gt;?)</c>).</summary>
 /// <param name="Key">Places the record where the target says "by key"; readers of a session compare it.</param>
 /// <param name="Value">The bytes of the record; null is a tombstone.</param>
 public readonly record struct RecordData(ReadOnlyMemory<byte>? Key, ReadOnlyMemory<byte>? Value)
@@ -67,7 +68,7 @@ public enum MissingReason
     TopicDeleted,
 }
 
-/// <summary>Offsets that will never come.</summary>
+/// <summary>Offsets that will never come. Empty when a topic was deleted and nothing of it was left to read.</summary>
 /// <param name="From">The first of them.</param>
 /// <param name="To">One past the last of them.</param>
 /// <param name="Reason">Why.</param>

@@ -16,6 +16,9 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
     public ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record) =>
         _ready ? broker.AppendAsync(target, record, CancellationToken.None) : AppendLaterAsync(target, record);
 
+    /// <summary>The broker says that the topic is not there (any more): the next append creates it.</summary>
+    public void TopicIsGone() => _ready = false;
+
     private ValueTask<Appended> AppendLaterAsync(TopicPartition target, RecordData record)
     {
         // Inline completion: what waits is an rpc on its way up.
@@ -88,7 +91,19 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
                 }
             }
 
+            Forward(waiting);
+        }
+    }
+
+    private void Forward(in Waiting waiting)
+    {
+        try
+        {
             Complete(broker.AppendAsync(waiting.Target, waiting.Record, CancellationToken.None), waiting.Done);
+        }
+        catch (Exception exception)
+        {
+            waiting.Done.TrySetException(exception); // It left the queue: nobody else would tell its caller.
         }
     }
 

@@ -25,6 +25,7 @@ internal sealed class TopicFollower : IAsyncDisposable
     private long[] _next = [0];
     private CancellationTokenSource? _reading;
     private long _progress;
+    private bool _isDisposed;
 
     public TopicFollower(IBroker broker, TopicDirectory directory, string topic, Action<int, Record> fold, ILogger logger, TimeProvider clock)
     {
@@ -34,7 +35,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         _fold = fold;
         _logger = logger;
         _clock = clock;
-        _growth = directory.Subscribe(name => name == topic, CancelReading);
+        _growth = directory.Subscribe(name => name == topic, ReadNewPartitions);
         _loop = new OwnedLoop(FollowAsync);
     }
 
@@ -54,6 +55,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         lock (_gate)
         {
             if (NextOf(partition) > offset) return Task.CompletedTask;
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
             waiter = new Waiter(partition, offset);
             _waiters.Add(waiter);
         }
@@ -83,6 +85,7 @@ internal sealed class TopicFollower : IAsyncDisposable
         Waiter[] left;
         lock (_gate)
         {
+            _isDisposed = true;
             left = [.. _waiters];
             _waiters.Clear();
         }
@@ -106,7 +109,14 @@ internal sealed class TopicFollower : IAsyncDisposable
             try
             {
                 await _directory.Listed.WaitAsync(stop).ConfigureAwait(false);
-                goal ??= await WatermarksAsync(stop).ConfigureAwait(false);
+                if (goal is null)
+                {
+                    goal = await WatermarksAsync(stop).ConfigureAwait(false);
+
+                    // Much to fold is folded elsewhere; with nothing to fold the follower is caught up before its constructor returns.
+                    if (goal.Any(mark => mark.High > mark.Low)) await Task.Yield();
+                }
+
                 await ReadAsync(goal, backoff, stop).ConfigureAwait(false);
             }
             catch (BrokerException exception)
@@ -215,10 +225,15 @@ internal sealed class TopicFollower : IAsyncDisposable
 
     private long NextOf(int partition) => partition < _next.Length ? _next[partition] : 0;
 
-    private void CancelReading()
+    private void ReadNewPartitions()
     {
         CancellationTokenSource? reading;
-        lock (_gate) reading = _reading;
+        lock (_gate)
+        {
+            // The first partition is read, or waited for, from the start: its creation must not cost a read that starts anew.
+            reading = _directory.PartitionsOf(_topic) > _next.Length ? _reading : null;
+        }
+
         try
         {
             // Not under the lock: the read may end, and start anew, inline.

@@ -30,8 +30,8 @@ internal static class ConfigurationValidation
 
         InRange("StreamApiPort", configuration.StreamApiPort, 0, 65_535);
         InRange("InitialisationTimeoutSeconds", configuration.InitialisationTimeoutSeconds, 1, 86_400);
-        CheckMappings(configuration.PartitionMappings);
-        if (configuration.UseRemoteKeyGenerator && configuration.RemoteKeyGeneratorServiceAddress.Length == 0)
+        CheckMappings(configuration.PartitionMappings ?? []);
+        if (configuration.UseRemoteKeyGenerator && string.IsNullOrEmpty(configuration.RemoteKeyGeneratorServiceAddress))
         {
             throw Bad("RemoteKeyGeneratorServiceAddress", "\"\"", "the key generator's host:port while UseRemoteKeyGenerator is true");
         }
@@ -41,7 +41,7 @@ internal static class ConfigurationValidation
 
     /// <summary>The mappings that name a stream: an empty object in a configuration file means none.</summary>
     public static IReadOnlyList<PartitionMapping> Mappings(IStreamingApiConfiguration configuration) =>
-        [.. configuration.PartitionMappings.Where(m => !string.IsNullOrEmpty(m.Stream))];
+        [.. (configuration.PartitionMappings ?? []).Where(m => !string.IsNullOrEmpty(m.Stream))];
 
     private static void CheckMappings(IReadOnlyList<PartitionMapping> mappings)
     {

@@ -19,6 +19,8 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private const int ObservedListsMax = 10_000;
 
     private readonly Func<string, DataSourceFormats> _open;
+    private readonly IBroker _broker;
+    private readonly TopicDirectory _directory;
     private readonly PacketWriter _writer;
     private readonly ILogger _logger;
     private readonly ConcurrentDictionary<string, Lazy<DataSourceFormats>> _dataSources = new(StringComparer.Ordinal);
@@ -31,6 +33,8 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public DataFormatCatalog(
         IBroker broker, TopicDirectory directory, PacketWriter writer, bool integrate, Telemetry telemetry, TimeProvider clock, ILogger logger)
     {
+        _broker = broker;
+        _directory = directory;
         _writer = writer;
         _logger = logger;
         _open = dataSource => new DataSourceFormats(
@@ -65,6 +69,12 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public async ValueTask<IReadOnlyList<string>?> ResolveAsync(
         string dataSource, ulong id, DataFormatKind kind, CancellationToken cancellationToken)
     {
+        // A data source without essentials has no formats, and asking for them must not make anything.
+        if (!_dataSources.ContainsKey(dataSource) && !await GuardAsync(HasEssentialsAsync(dataSource, cancellationToken), dataSource).ConfigureAwait(false))
+        {
+            return null;
+        }
+
         var formats = Of(dataSource);
         var format = formats.Find(id);
         format ??= await GuardAsync(formats.ResolveAsync(id, cancellationToken).AsTask(), dataSource).ConfigureAwait(false);
@@ -95,6 +105,15 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         _toRegister.Writer.TryComplete();
         await _registering.DisposeAsync().ConfigureAwait(false);
         foreach (var formats in _dataSources.Values) await formats.Value.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private async Task<bool> HasEssentialsAsync(string dataSource, CancellationToken cancellationToken)
+    {
+        var topic = TopicLayout.EssentialsTopic(dataSource);
+        var partitions = Math.Max(1, _directory.PartitionsOf(topic));
+        var marks = await _broker.GetWatermarksAsync(
+            [.. Enumerable.Range(0, partitions).Select(p => new TopicPartition(topic, p))], cancellationToken).ConfigureAwait(false);
+        return marks.Any(mark => mark.High > 0);
     }
 
     private DataSourceFormats Of(string dataSource) =>

@@ -134,6 +134,12 @@ internal sealed class DataSourceFormats : IAsyncDisposable
             _logger.FormatConflict(_dataSource, format.Id);
             if (place.CompareTo(sameId.Place) >= 0) return;
             _byId[format.Id] = (format, place);
+
+            // What came later in the log no longer has this id.
+            if (_byIdentity.TryGetValue(sameId.Format.Identity, out var displaced) && displaced.Format.Id == format.Id)
+            {
+                _byIdentity.TryRemove(sameId.Format.Identity, out _);
+            }
         }
 
         if (!_byIdentity.TryGetValue(format.Identity, out var sameIdentity) || place.CompareTo(sameIdentity.Place) < 0)

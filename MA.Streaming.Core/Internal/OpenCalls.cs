@@ -12,7 +12,7 @@ internal sealed class OpenCalls : IDisposable
     /// <summary>Cancelled when the shutdown begins.</summary>
     public CancellationToken Draining { get; }
 
-    public int Count => Volatile.Read(ref _open) - 1;
+    public int Count => Volatile.Read(ref _open) - (Draining.IsCancellationRequested ? 0 : 1);
 
     /// <summary>Counts a call until the result is disposed; refuses it once the shutdown has begun.</summary>
     public Call Enter()

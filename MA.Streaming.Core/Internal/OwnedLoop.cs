@@ -6,8 +6,9 @@ internal sealed class OwnedLoop : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loop;
 
-    /// <summary>Runs <paramref name="loop"/> from now on; an <see cref="OperationCanceledException"/> after the stop is its normal end.</summary>
-    public OwnedLoop(Func<CancellationToken, Task> loop) => _loop = Task.Run(() => loop(_stop.Token));
+    /// <summary>Runs <paramref name="loop"/> from now on, here until it first waits; an <see cref="OperationCanceledException"/> after the
+    /// stop is its normal end.</summary>
+    public OwnedLoop(Func<CancellationToken, Task> loop) => _loop = loop(_stop.Token);
 
     /// <summary>A loop that does something again and again, with a pause between.</summary>
     public static OwnedLoop Every(TimeSpan period, TimeProvider clock, Func<CancellationToken, Task> action) =>

@@ -46,7 +46,12 @@ internal sealed class PacketFilter
     /// <summary>Whether an encoded packet of this stream is delivered; completes at once unless its format has to be looked up.</summary>
     public ValueTask<bool> PassesAsync(ReadOnlyMemory<byte> packet, string stream, CancellationToken cancellationToken)
     {
-        if (!PacketView.TryRead(packet.Span, out var view)) return new(false);
+        if (!PacketView.TryRead(packet.Span, out var view))
+        {
+            _telemetry.Skipped("not a packet");
+            return new(false);
+        }
+
         var isEvent = view.Type.SequenceEqual("Event"u8);
         if (!isEvent && !IsData(view.Type)) return new(_includeMarkers && view.Type.SequenceEqual("Marker"u8));
 

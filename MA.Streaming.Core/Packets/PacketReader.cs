@@ -28,6 +28,9 @@ internal sealed class ReadPosition(string stream, long next)
 
     public long Next { get; set; } = next;
 
+    /// <summary>Where the read ends, if it does.</summary>
+    public long End { get; init; } = long.MaxValue;
+
     /// <summary>False until the first batch: until then retention may move the start of a read that begins at the beginning.</summary>
     public bool HasRead { get; set; }
 }
@@ -76,7 +79,8 @@ internal sealed class PacketReader(
             using var reading = grown.LinkTo(cancellationToken);
             if (!plan.IsEssentials) AddNewSources(details, plan);
             var request = new ReadRequest(
-                [.. plan.Positions.Select(p => new Position(p.Key, p.Value.Next))], limits.ReadAheadBytes, ToHighWatermark: plan.IsEssentials);
+                [.. plan.Positions.Where(p => p.Value.Next < p.Value.End).Select(p => new Position(p.Key, p.Value.Next))], limits.ReadAheadBytes, ToHighWatermark: plan.IsEssentials);
+            if (plan.IsEssentials && request.From.Count == 0) yield break;
             var batches = Read(request, reading.Token).GetAsyncEnumerator(reading.Token);
             await using var disposing = batches.ConfigureAwait(false);
             while (true)
@@ -119,7 +123,8 @@ internal sealed class PacketReader(
                 if (batch.Records.Count > 0)
                 {
                     telemetry.Read(telemetry.TagsOf(details.DataSource, position.Stream), batch.Records.Count, plan.IsEssentials);
-                    var records = session.IsEmpty ? batch.Records : OfSession(batch.Records, session.Span);
+                    var records = Before(position.End, batch.Records);
+                    if (!session.IsEmpty) records = OfSession(records, session.Span);
                     if (records.Count > 0) yield return new StreamBatch(position.Stream, batch.Source, records);
                 }
 
@@ -140,6 +145,10 @@ internal sealed class PacketReader(
     }
 
     private static long StartIn(int partition, long offset) => partition == 0 || offset <= 0 ? offset : 0;
+
+    // A bounded read that was interrupted is taken up again by one with a later bound.
+    private static IReadOnlyList<Record> Before(long end, IReadOnlyList<Record> records) =>
+        records[^1].Offset < end ? records : [.. records.Where(record => record.Offset < end)];
 
     private static List<Record> OfSession(IReadOnlyList<Record> records, ReadOnlySpan<byte> session)
     {
@@ -238,7 +247,9 @@ internal sealed class PacketReader(
         {
             var (stream, start) = starts[sources[i]];
             var next = start == Latest ? marks[i].High : Math.Clamp(start, marks[i].Low, marks[i].High);
-            plan.Positions.Add(sources[i], new ReadPosition(stream, next));
+
+            // Who asked for what comes from now on misses what retention takes from then on; who asked for the earliest gets what is left.
+            plan.Positions.Add(sources[i], new ReadPosition(stream, next) { HasRead = start == Latest, End = plan.IsEssentials ? marks[i].High : long.MaxValue });
         }
     }
 

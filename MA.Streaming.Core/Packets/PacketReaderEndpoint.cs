@@ -1,4 +1,3 @@
-using Google.Protobuf;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -7,7 +6,6 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Connections;
 using MA.Streaming.Core.Internal;
-using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Core.Packets;
@@ -24,6 +22,11 @@ internal sealed class PacketReaderEndpoint(
     TimeProvider clock,
     ILogger logger) : PacketReaderService.PacketReaderServiceBase
 {
+    // A response with so much goes out before the broker is asked for more: no transport gains from larger ones, while their packets
+    // live long enough to be moved by the garbage collector, which halves the rate, and the client waits longer for the first of them.
+    private const int PacketsEnough = 1_000;
+    private const int BytesEnough = 128 << 10;
+
     private readonly int _responsePacketsMax = batching ? limits.ResponsePacketsMax : 1;
 
     /// <inheritdoc/>
@@ -93,15 +96,23 @@ internal sealed class PacketReaderEndpoint(
             var writer = new ResponseWriter<T>(this, responses, packetsOf, details.DataSource, essentials, abandoned.Token);
             var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
             await using var disposing = batches.ConfigureAwait(false);
-            while (true)
+            try
             {
-                // What is there goes out before anything is waited for.
-                var next = batches.MoveNextAsync();
-                var more = next.IsCompleted
-                    ? await next.ConfigureAwait(false)
-                    : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
-                if (!more) break;
-                await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                while (true)
+                {
+                    // What is there goes out before anything is waited for.
+                    var next = batches.MoveNextAsync();
+                    var more = next.IsCompleted
+                        ? await next.ConfigureAwait(false)
+                        : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
+                    if (!more) break;
+                    await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                }
+            }
+            catch (RpcException)
+            {
+                await writer.FlushAsync().ConfigureAwait(false); // What was read before the failure comes before it.
+                throw;
             }
 
             await writer.FlushAsync().ConfigureAwait(false);
@@ -144,7 +155,11 @@ internal sealed class PacketReaderEndpoint(
         CancellationToken cancellationToken)
         where T : class, new()
     {
-        private T _response = new();
+        /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
+        private const int OverheadBytes = 48;
+
+        private readonly PacketDecoder _decoder = new();
+        private T _response = NewResponse(endpoint, packetsOf);
         private int _bytes;
         private bool _warned;
         private string _stream = "";
@@ -159,6 +174,7 @@ internal sealed class PacketReaderEndpoint(
                 _stream = stream;
             }
 
+            var overhead = OverheadBytes + System.Text.Encoding.UTF8.GetByteCount(stream);
             for (var i = 0; i < batch.Records.Count; i++)
             {
                 var record = batch.Records[i];
@@ -175,14 +191,14 @@ internal sealed class PacketReaderEndpoint(
                     if (!await passes.ConfigureAwait(false)) continue;
                 }
 
-                if (ToPacket(value) is not { } packet)
+                if (_decoder.Decode(value.Span) is not { } packet)
                 {
                     Skip(batch.Source, record);
                     continue;
                 }
 
                 var packets = packetsOf(_response);
-                if (packets.Count > 0 && (_bytes + value.Length > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
+                if (packets.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
                 {
                     await FlushAsync().ConfigureAwait(false);
                     packets = packetsOf(_response);
@@ -196,9 +212,11 @@ internal sealed class PacketReaderEndpoint(
                     Offset = record.Offset,
                     Partition = batch.Source.Partition,
                 });
-                _bytes += value.Length;
+                _bytes += value.Length + overhead;
                 _streamPackets++;
             }
+
+            if (packetsOf(_response).Count >= PacketsEnough || _bytes >= BytesEnough) await FlushAsync().ConfigureAwait(false);
         }
 
         public ValueTask FlushAsync()
@@ -206,20 +224,30 @@ internal sealed class PacketReaderEndpoint(
             if (packetsOf(_response).Count == 0) return default;
             CountDelivered();
             var response = _response;
-            _response = new T();
+            _response = NewResponse(endpoint, packetsOf);
             _bytes = 0;
-            return new(responses.WriteAsync(response, cancellationToken));
+            var write = responses.WriteAsync(response, cancellationToken);
+            return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
         }
 
-        private static Packet? ToPacket(ReadOnlyMemory<byte> value)
+        // A list that will never hold more than one packet needs no room for more.
+        private static T NewResponse(PacketReaderEndpoint endpoint, Func<T, RepeatedField<PacketResponse>> packetsOf)
         {
+            var response = new T();
+            if (endpoint._responsePacketsMax == 1) packetsOf(response).Capacity = 1;
+            return response;
+        }
+
+        private async ValueTask AwaitAsync(Task write)
+        {
+            endpoint.Telemetry.ReadBlocks();
             try
             {
-                return Packet.Parser.ParseFrom(value.Span);
+                await write.ConfigureAwait(false);
             }
-            catch (InvalidProtocolBufferException)
+            finally
             {
-                return null;
+                endpoint.Telemetry.ReadGoesOn();
             }
         }
 

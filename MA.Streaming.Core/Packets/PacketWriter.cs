@@ -29,15 +29,22 @@ internal sealed class PacketWriter(
 {
     private const int KeysMax = 4_096;
 
+    /// <summary>What a call that waits costs beside its packet's bytes, so that packets without any are bounded too.</summary>
+    private const int WaitingBytes = 256;
+
     private readonly ConcurrentDictionary<string, TopicAppender> _appenders = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string DataSource, string Stream), StreamTarget> _streams = new();
     private readonly ConcurrentDictionary<string, StreamTarget> _essentials = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, byte[]> _keys = new(StringComparer.Ordinal);
     private readonly int _packetBytesMax = Math.Min(limits.PacketBytesMax, broker.Info.RecordBytesMax);
     private long _pendingBytes;
+    private long _pendingPackets;
 
     /// <summary>Bytes of unary writes that wait for the broker.</summary>
     public long PendingBytes => Volatile.Read(ref _pendingBytes);
+
+    /// <summary>Unary writes that wait for the broker.</summary>
+    public long PendingPackets => Volatile.Read(ref _pendingPackets);
 
     /// <summary>Called, briefly and on any thread, after a data packet became durable.</summary>
     public Action<PreparedPacket>? Written { get; set; }
@@ -90,12 +97,21 @@ internal sealed class PacketWriter(
     /// </summary>
     public ValueTask WriteAsync(in PreparedPacket packet, CancellationToken cancellationToken)
     {
-        var bytes = packet.Record.Bytes;
+        var bytes = packet.Record.Bytes + WaitingBytes;
         Reserve(bytes);
-        var append = AppendAsync(packet);
+        ValueTask append;
+        try
+        {
+            append = AppendAsync(packet);
+        }
+        catch (ObjectDisposedException)
+        {
+            append = ValueTask.FromException(Errors.ShuttingDown());
+        }
+
         if (append.IsCompletedSuccessfully)
         {
-            Interlocked.Add(ref _pendingBytes, -bytes);
+            Release(bytes);
             return default;
         }
 
@@ -105,8 +121,9 @@ internal sealed class PacketWriter(
     /// <summary>Appends an info packet of a unary call.</summary>
     public ValueTask WriteInfoAsync(string topic, RecordData record, CancellationToken cancellationToken)
     {
-        Reserve(record.Bytes);
-        return WaitAsync(AppendInfoAsync(topic, record), record.Bytes, topic, cancellationToken);
+        var bytes = record.Bytes + WaitingBytes;
+        Reserve(bytes);
+        return WaitAsync(AppendInfoAsync(topic, record), bytes, topic, cancellationToken);
     }
 
     /// <summary>Appends an info packet.</summary>
@@ -122,12 +139,14 @@ internal sealed class PacketWriter(
     public async Task<Appended> AppendSystemAsync(string topic, RecordData record)
     {
         var placement = TopicLayout.PlaceSystem(topic);
+        var appender = AppenderOf(placement.Topic);
         try
         {
-            return await AppenderOf(placement.Topic).AppendAsync(placement.Target, record).ConfigureAwait(false);
+            return await appender.AppendAsync(placement.Target, record).ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
+            Failed(appender, exception);
             throw Errors.From(exception, $"writing to {topic}");
         }
     }
@@ -142,7 +161,17 @@ internal sealed class PacketWriter(
         var first = essentials.Appender.AppendAsync(essentials.Placement.Target, record);
         var second = main.Appender.AppendAsync(main.Placement.Target, record);
         var prepared = new PreparedPacket(main, essentials, "", record);
-        return await TwinsAsync(first, second, prepared).ConfigureAwait(false);
+        return await InTimeAsync(TwinsAsync(first, second, prepared).AsTask(), essentials.Placement.Topic.Name).ConfigureAwait(false);
+    }
+
+    /// <summary>An append of a call that is no stream: waits no longer than the write timeout. Timed out, its outcome is unknown.</summary>
+    public async Task<Appended> InTimeAsync(Task<Appended> append, string target)
+    {
+        await ((Task)append).WaitAsync(limits.WriteTimeout, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (append.IsCompleted) return await append.ConfigureAwait(false);
+        _ = append.ContinueWith(
+            static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default); // Its caller is gone.
+        throw await TimedOutAsync(target).ConfigureAwait(false);
     }
 
     /// <summary>Encodes a packet of the engine's own.</summary>
@@ -201,32 +230,34 @@ internal sealed class PacketWriter(
 
     private void Reserve(int bytes)
     {
+        Interlocked.Increment(ref _pendingPackets);
         var pending = Interlocked.Add(ref _pendingBytes, bytes);
         if (pending <= limits.PendingBytesMax || pending == bytes) return;
-        Interlocked.Add(ref _pendingBytes, -bytes);
+        Release(bytes);
         throw Errors.ResourceExhausted(
             $"{pending - bytes} bytes of unary writes wait for the broker already; allowed are {limits.PendingBytesMax}; write slower, or by a client stream");
     }
 
+    private void Release(int bytes)
+    {
+        Interlocked.Decrement(ref _pendingPackets);
+        Interlocked.Add(ref _pendingBytes, -bytes);
+    }
+
     private async ValueTask WaitAsync(Task append, int bytes, string target, CancellationToken cancellationToken)
     {
-        try
+        await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (append.IsCompleted)
         {
-            await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(false);
-            Interlocked.Add(ref _pendingBytes, -bytes);
+            Release(bytes);
+            await append.ConfigureAwait(false);
+            return;
         }
-        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException && !append.IsCompleted)
-        {
-            // The broker still has it: its bytes are pending until it is done with it.
-            ReleaseWhenDone(append, bytes);
-            if (exception is OperationCanceledException) throw;
-            throw await TimedOutAsync(target).ConfigureAwait(false);
-        }
-        catch
-        {
-            Interlocked.Add(ref _pendingBytes, -bytes);
-            throw;
-        }
+
+        // The broker still has it: its bytes are pending until it is done with it.
+        ReleaseWhenDone(append, bytes);
+        cancellationToken.ThrowIfCancellationRequested();
+        throw await TimedOutAsync(target).ConfigureAwait(false);
     }
 
     private void ReleaseWhenDone(Task append, int bytes) =>
@@ -234,7 +265,7 @@ internal sealed class PacketWriter(
             done =>
             {
                 _ = done.Exception; // Its caller is gone.
-                Interlocked.Add(ref _pendingBytes, -bytes);
+                Release(bytes);
             },
             CancellationToken.None,
             TaskContinuationOptions.ExecuteSynchronously,
@@ -242,9 +273,23 @@ internal sealed class PacketWriter(
 
     private async Task<Exception> TimedOutAsync(string target)
     {
-        var health = await broker.CheckAsync(CancellationToken.None).ConfigureAwait(false);
+        BrokerHealth health;
+        try
+        {
+            health = await broker.CheckAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        {
+            health = new BrokerHealth(IsHealthy: false, exception.Message);
+        }
+
         var message = $"writing to {target}: not durable after {limits.WriteTimeout.TotalSeconds} s; the broker says: {health.Detail}";
         return health.IsHealthy ? Errors.ResourceExhausted(message) : Errors.Unavailable(message);
+    }
+
+    private static void Failed(TopicAppender appender, Exception exception)
+    {
+        if (exception is BrokerException { Error: BrokerError.NoSuchTopic }) appender.TopicIsGone();
     }
 
     private void Count(in PreparedPacket packet)
@@ -259,8 +304,9 @@ internal sealed class PacketWriter(
         {
             await append.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
+            Failed(packet.Stream.Appender, exception);
             throw Errors.From(exception, $"writing to {packet.Stream.Placement.Target}");
         }
 
@@ -275,24 +321,26 @@ internal sealed class PacketWriter(
 
     private static async ValueTask<Appended> TwinsAsync(ValueTask<Appended> first, ValueTask<Appended> second, PreparedPacket packet)
     {
-        BrokerException? essentialsError = null, streamError = null;
+        Exception? essentialsError = null, streamError = null;
         var appended = default(Appended);
         try
         {
             appended = await first.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             essentialsError = exception;
+            Failed(packet.Essentials!.Appender, exception);
         }
 
         try
         {
             await second.ConfigureAwait(false);
         }
-        catch (BrokerException exception)
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
         {
             streamError = exception;
+            Failed(packet.Stream.Appender, exception);
         }
 
         var (essentials, stream) = (packet.Essentials!.Placement.Target.Topic, packet.Stream.Placement.Target);

@@ -6,6 +6,9 @@ namespace MA.Streaming.Core.Packets;
 /// </summary>
 internal sealed class WriteWindow(int bytesMax)
 {
+    /// <summary>What an append on its way costs beside its bytes, so that packets without any are bounded too.</summary>
+    private const int OverheadBytes = 128;
+
     private readonly Queue<(Task Append, int Bytes)> _open = new();
     private long _bytes;
     private Exception? _failure;
@@ -22,8 +25,8 @@ internal sealed class WriteWindow(int bytesMax)
             return;
         }
 
-        _open.Enqueue((append.AsTask(), bytes));
-        _bytes += bytes;
+        _open.Enqueue((append.AsTask(), bytes + OverheadBytes));
+        _bytes += bytes + OverheadBytes;
     }
 
     /// <summary>Settles what is done, and waits while more bytes than allowed are on their way. Throws the first failure, after the

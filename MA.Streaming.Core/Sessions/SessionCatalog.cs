@@ -214,7 +214,8 @@ internal sealed class SessionCatalog : IAsyncDisposable
     private async Task<Appended> PublishAsync(string type, string key, IMessage content, CancellationToken cancellationToken)
     {
         var packet = new Packet { Type = type, SessionKey = key, Content = content.ToByteString() };
-        var appended = await _writer.AppendSystemAsync(TopicLayout.SessionInfo, _writer.Encode(packet, key)).ConfigureAwait(false);
+        var append = _writer.AppendSystemAsync(TopicLayout.SessionInfo, _writer.Encode(packet, key));
+        var appended = await _writer.InTimeAsync(append, TopicLayout.SessionInfo).ConfigureAwait(false);
         try
         {
             await _follower.WaitForAsync(appended.Partition, appended.Offset, cancellationToken).ConfigureAwait(false);

@@ -61,8 +61,8 @@ internal sealed class SessionManagementEndpoint(SessionCatalog? catalog, TopicLa
         NotifyAsync(
             request.DataSource,
             ended: false,
-            change => responseStream.WriteAsync(
-                new GetSessionStartNotificationResponse { DataSource = change.DataSource, SessionKey = change.SessionKey }, context.CancellationToken),
+            (change, stop) => responseStream.WriteAsync(
+                new GetSessionStartNotificationResponse { DataSource = change.DataSource, SessionKey = change.SessionKey }, stop),
             context);
 
     /// <inheritdoc/>
@@ -71,8 +71,8 @@ internal sealed class SessionManagementEndpoint(SessionCatalog? catalog, TopicLa
         NotifyAsync(
             request.DataSource,
             ended: true,
-            change => responseStream.WriteAsync(
-                new GetSessionStopNotificationResponse { DataSource = change.DataSource, SessionKey = change.SessionKey }, context.CancellationToken),
+            (change, stop) => responseStream.WriteAsync(
+                new GetSessionStopNotificationResponse { DataSource = change.DataSource, SessionKey = change.SessionKey }, stop),
             context);
 
     /// <inheritdoc/>
@@ -165,7 +165,7 @@ internal sealed class SessionManagementEndpoint(SessionCatalog? catalog, TopicLa
         return response;
     }
 
-    private async Task NotifyAsync(string dataSource, bool ended, Func<SessionChange, Task> write, ServerCallContext context)
+    private async Task NotifyAsync(string dataSource, bool ended, Func<SessionChange, CancellationToken, Task> write, ServerCallContext context)
     {
         using var call = calls.Enter();
         if (dataSource.Length == 0) throw Errors.InvalidArgument("data_source must not be empty");
@@ -177,7 +177,10 @@ internal sealed class SessionManagementEndpoint(SessionCatalog? catalog, TopicLa
         await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
         try
         {
-            await foreach (var change in subscription.Changes.ReadAllAsync(stop.Token).ConfigureAwait(false)) await write(change).ConfigureAwait(false);
+            await foreach (var change in subscription.Changes.ReadAllAsync(stop.Token).ConfigureAwait(false))
+            {
+                await write(change, stop.Token).ConfigureAwait(false); // A shutdown does not wait for a subscriber that takes nothing.
+            }
         }
         catch (FeedOverflowException)
         {

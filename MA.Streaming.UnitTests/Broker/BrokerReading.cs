@@ -114,7 +114,9 @@ internal sealed class BrokerReading : IAsyncDisposable
         Check(batch.NextOffset >= next, $"the next offset is {batch.NextOffset}, before {next}");
         _next[batch.Source] = batch.NextOffset;
         var read = new ReadBatch(batch.Source, batch.NextOffset, records, batch.Missing);
-        Check(records.Count < 2 || read.Bytes <= _request.BytesMax, $"{records.Count} records have {read.Bytes} bytes, more than {_request.BytesMax}");
+        Check(
+            records.Count < 2 || read.Bytes <= _request.BytesMax,
+            $"{records.Count} records have {read.Bytes} bytes, more than {_request.BytesMax}");
         return read;
     }
 

@@ -1,5 +1,5 @@
-using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.UnitTests.Support;
@@ -25,7 +25,8 @@ public sealed class MemoryBrokerTests
 
         Assert.Multiple(() =>
         {
-            Assert.That(broker.Info with { Id = "" }, Is.EqualTo(new BrokerInfo("", "memory:", 500, "none: records live as long as this process", false)));
+            var info = new BrokerInfo(broker.Info.Id, "memory:", 500, "none: records live as long as this process", IsShared: false);
+            Assert.That(broker.Info, Is.EqualTo(info));
             Assert.That(broker.Info.Id, Is.Not.EqualTo(other.Info.Id));
             Assert.That(other.Info.RecordBytesMax, Is.EqualTo(4 << 20));
             Assert.That(health, Is.EqualTo(new BrokerHealth(true, $"holds {100 + Overhead} of 10000 bytes")));
@@ -129,7 +130,7 @@ public sealed class MemoryBrokerTests
             var before = threads.Count;
             var append = broker.AppendAsync(source, new RecordData(null, new byte[1]), None);
             Assert.That(append.IsCompletedSuccessfully, Is.True);
-            Assert.That(threads, Has.Count.EqualTo(before + 2), "the record, and the one another thread appended meanwhile, came before the append returned");
+            Assert.That(threads, Has.Count.EqualTo(before + 2), "this record and that of the other thread came before the append returned");
         }
 
         Assert.That(threads, Is.All.EqualTo(Environment.CurrentManagedThreadId));
@@ -424,21 +425,19 @@ public sealed class MemoryBrokerTests
     [TestCase(3)]
     public async Task ReadAsync_WritersReadersAndRetentionTogether_LoseNothingUnsaid(int seed)
     {
-        const int partitions = 3, writers = 3, readers = 6, count = 15_000;
+        const int partitions = 3, writers = 3, readers = 6, count = 40_000;
         await using var broker = new MemoryBroker(new MemoryBrokerOptions { BytesMax = 400_000 });
         var source = await NewTopicAsync(broker, "t", partitions);
-        var ends = new long[partitions];
+        long[] ends = [-1, -1, -1];
         Position[] start = [.. Enumerable.Range(0, partitions).Select(p => new Position(source with { Partition = p }, 0))];
-        var reads = Enumerable.Range(0, readers).Select(i => Task.Run(() => ReadToEndsAsync(new Random((seed * 100) + i), resumeInline: i % 3 == 0))).ToArray();
+        var reads = Enumerable.Range(0, readers).Select(i => Task.Run(() => ReadToEndsAsync(new Random((seed * 100) + i), i % 3 == 0))).ToArray();
         await Task.WhenAll(Enumerable.Range(0, writers).Select(writer => Task.Run(async () =>
         {
             var random = new Random((seed * 1000) + writer);
             for (var i = 0; i < count; i++)
             {
                 var value = new byte[12 + random.Next(100)];
-                BinaryPrimitives.WriteInt32LittleEndian(value, writer);
-                BinaryPrimitives.WriteInt32LittleEndian(value.AsSpan(4), i);
-                BinaryPrimitives.WriteInt32LittleEndian(value.AsSpan(8), HashCode.Combine(writer, i, value.Length));
+                MemoryMarshal.Write(value, new Signature(writer, i, HashCode.Combine(writer, i, value.Length)));
                 var appended = await broker.AppendAsync(source with { Partition = random.Next(partitions) }, new RecordData(null, value), None);
                 if (i % 1000 == 0) broker.TrimTo(source with { Partition = appended.Partition }, appended.Offset - 50);
             }
@@ -452,10 +451,11 @@ public sealed class MemoryBrokerTests
         {
             var next = start.ToDictionary(p => p.Source, p => p.Offset);
             var lastOf = new Dictionary<(TopicPartition, int), int>();
-            while (!next.All(pair => pair.Value == Volatile.Read(ref ends[pair.Key.Partition])))
+            while (!IsAtEnds(next))
             {
                 // Leaves and comes back at random, as connections do.
-                var request = new ReadRequest([.. next.Select(pair => new Position(pair.Key, pair.Value))], random.Next(1, 5000), false) { ResumeInline = resumeInline };
+                Position[] from = [.. next.Select(pair => new Position(pair.Key, pair.Value))];
+                var request = new ReadRequest(from, random.Next(1, 5000), ToHighWatermark: false) { ResumeInline = resumeInline };
                 var left = random.Next(1, 500);
                 await using var reading = new BrokerReading(broker, request);
                 while (left-- > 0 && await reading.NextAsync() is { } batch)
@@ -463,20 +463,169 @@ public sealed class MemoryBrokerTests
                     var expected = batch.Missing?.To ?? next[batch.Source];
                     foreach (var record in batch.Records)
                     {
-                        if (record.Offset != expected++) throw new AssertionException($"{batch.Source}: {record.Offset} instead of {expected - 1}");
+                        Check(record.Offset == expected, record, $"comes instead of {expected}");
+                        expected++;
                         if (record.Value!.Length == 0) continue;
-                        var (writer, number) = (BinaryPrimitives.ReadInt32LittleEndian(record.Value), BinaryPrimitives.ReadInt32LittleEndian(record.Value.AsSpan(4)));
-                        var isWhole = BinaryPrimitives.ReadInt32LittleEndian(record.Value.AsSpan(8)) == HashCode.Combine(writer, number, record.Value.Length);
-                        if (!isWhole || number <= lastOf.GetValueOrDefault((batch.Source, writer), -1)) throw new AssertionException($"{batch.Source}: {record.Offset} is wrong");
+                        var (writer, number, hash) = MemoryMarshal.Read<Signature>(record.Value);
+                        Check(hash == HashCode.Combine(writer, number, record.Value.Length), record, "is not what was appended");
+                        Check(number > lastOf.GetValueOrDefault((batch.Source, writer), -1), record, "is out of its writer's order");
                         lastOf[(batch.Source, writer)] = number;
                     }
 
-                    if (batch.NextOffset != expected) throw new AssertionException($"{batch.Source}: next is {batch.NextOffset} instead of {expected}");
+                    if (batch.NextOffset != expected) throw new AssertionException($"{batch.Source}: next is {batch.NextOffset}, not {expected}");
                     next[batch.Source] = batch.NextOffset;
-                    if (next.All(pair => pair.Value == Volatile.Read(ref ends[pair.Key.Partition]))) return;
+                    if (IsAtEnds(next)) return;
                 }
             }
         }
+
+        bool IsAtEnds(Dictionary<TopicPartition, long> next) => next.All(pair => pair.Value == Volatile.Read(ref ends[pair.Key.Partition]));
+
+        static void Check(bool holds, ReadRecord record, string failure)
+        {
+            if (!holds) throw new AssertionException($"{record.Source}: the record at {record.Offset} {failure}");
+        }
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task ReadAsync_AtTheTailOfAFastWriter_NeverSleepsThroughARecord(bool resumeInline)
+    {
+        const int count = 300_000;
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        using var started = new CountdownEvent(2);
+        var reads = Enumerable.Range(0, 2).Select(_ => Task.Run(async () =>
+        {
+            var got = 0;
+            started.Signal();
+            await foreach (var batch in broker.ReadAsync(new ReadRequest([new(source, 0)], 1 << 20, false) { ResumeInline = resumeInline }, None))
+            {
+                got += batch.Records.Count;
+                if (got == count) return;
+            }
+        })).ToArray();
+        Assert.That(started.Wait(TimeSpan.FromSeconds(Deadline.DefaultSeconds)), Is.True);
+        for (var i = 0; i < count; i++) await broker.AppendAsync(source, new RecordData(null, null), None);
+
+        // A lost wake-up shows as a reader that waits although nothing is appended any more.
+        await Task.WhenAll(reads).WithDeadline(20);
+    }
+
+    [Test]
+    public async Task ReadAsync_CancelledWhileItGoesToSleep_AlwaysEnds()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        var random = new Random(1);
+        for (var i = 0; i < 20_000; i++)
+        {
+            using var stop = new CancellationTokenSource();
+            var token = stop.Token;
+            var spins = random.Next(60);
+            using var ready = new Barrier(2);
+            var reading = Task.Run(async () =>
+            {
+                ready.SignalAndWait();
+                await foreach (var _ in broker.ReadAsync(new ReadRequest([new(source, 0)], 1, false), token)) Assert.Fail("there is nothing to read");
+            });
+            ready.SignalAndWait();
+            Thread.SpinWait(spins);
+            await stop.CancelAsync();
+            try
+            {
+                await reading.WithDeadline();
+                Assert.Fail("a cancelled read throws");
+            }
+            catch (OperationCanceledException)
+            {
+                // As it should.
+            }
+        }
+    }
+
+    [Test]
+    public async Task ReadAsync_Left_IsForgotten()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t", partitions: 2);
+        var requests = new List<WeakReference>();
+        for (var i = 0; i < 10; i++) requests.Add(await ReadAndLeaveAsync());
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.That(requests.Count(request => request.IsAlive), Is.LessThan(2), "neither a quiet partition nor an absent one keeps readers");
+
+        // Names that never come to exist must cost nothing once nobody asks for them.
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        for (var i = 0; i < 20_000; i++) await LeaveAbsentAsync($"a-name-that-somebody-mistyped-{i}");
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(1_000_000));
+
+        async Task<WeakReference> ReadAndLeaveAsync()
+        {
+            var request = new ReadRequest([new(source, 0), new(source with { Partition = 1 }, 7), new(new TopicPartition("absent", 0), 0)], 1, false);
+            await using var reading = new BrokerReading(broker, request);
+            Assert.That(reading.Begin().IsCompleted, Is.False);
+            return new WeakReference(request);
+        }
+
+        async Task LeaveAbsentAsync(string name)
+        {
+            using var stop = new CancellationTokenSource();
+            var request = new ReadRequest([new(new TopicPartition(name, 0), 0)], 1, false);
+            await using var batches = broker.ReadAsync(request, stop.Token).GetAsyncEnumerator();
+            var pending = batches.MoveNextAsync().AsTask();
+            await stop.CancelAsync();
+            await ((Task)pending).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    [Test]
+    public async Task DeleteTopic_WhileOthersAppend_LeavesNothingBehind()
+    {
+        await using var broker = new MemoryBroker();
+        var source = await NewTopicAsync(broker, "t");
+        using var stop = new CancellationTokenSource();
+        var appends = Enumerable.Range(0, 2).Select(_ => Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                try
+                {
+                    await broker.AppendAsync(source, new RecordData(null, new byte[10]), None);
+                }
+                catch (BrokerException exception) when (exception.Error == BrokerError.NoSuchTopic)
+                {
+                    await broker.EnsureTopicAsync(new TopicSpec("t"), None);
+                }
+            }
+        })).ToArray();
+        for (var i = 0; i < 500; i++)
+        {
+            // Only a topic that is being written to is worth deleting.
+            SpinWait.SpinUntil(() => broker.BytesHeld > 0 || appends.Any(append => append.IsCompleted), TimeSpan.FromSeconds(10));
+            broker.DeleteTopic("t");
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(appends).WithDeadline();
+        broker.DeleteTopic("t");
+        Assert.That(broker.BytesHeld, Is.Zero);
+    }
+
+    [TestCase(1)]
+    [TestCase(3)]
+    public async Task Bound_RoomForFewerRecordsThanThereAreWriters_NoAppendFails(int room)
+    {
+        const int cost = 100 + Overhead;
+        await using var broker = new MemoryBroker(new MemoryBrokerOptions { BytesMax = room * cost });
+        var sources = new List<TopicPartition>();
+        for (var i = 0; i < 4; i++) sources.Add(await NewTopicAsync(broker, $"t{i}"));
+        await Task.WhenAll(sources.Select(source => Task.Run(async () =>
+        {
+            for (var i = 0; i < 30_000; i++) await broker.AppendAsync(source, new RecordData(null, new byte[100]), None);
+        }))).WithDeadline(60);
+        Assert.That(broker.BytesHeld, Is.EqualTo(room * cost));
     }
 
     private static async Task<TopicPartition> NewTopicAsync(MemoryBroker broker, string name, int partitions = 1, bool keepForever = false)
@@ -490,4 +639,6 @@ public sealed class MemoryBrokerTests
 
     private static async Task<Watermarks> WatermarksAsync(MemoryBroker broker, TopicPartition source) =>
         (await broker.GetWatermarksAsync([source], None).WithDeadline()).Single();
+
+    private readonly record struct Signature(int Writer, int Number, int Hash);
 }

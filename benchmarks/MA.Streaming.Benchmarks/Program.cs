@@ -1,0 +1,3 @@
+using MA.Streaming.Benchmarks;
+
+return await BenchmarkProgram.RunAsync(args, Console.Out, Console.Error);
