@@ -1,0 +1,77 @@
+namespace MA.Streaming.Broker.Embedded;
+
+/// <summary>What an acknowledgement of the embedded broker survives.</summary>
+public sealed class CommitPolicy
+{
+    private CommitPolicy(string name, string durability, bool flushes) => (Name, Durability, Flushes) = (name, durability, flushes);
+
+    /// <summary>Acknowledged when the disk has confirmed it: survives the loss of process, machine and power. The default.</summary>
+    public static CommitPolicy Durable { get; } = new("Durable", "durable: survives the loss of process, machine and power", true);
+
+    /// <summary>Acknowledged when the operating system has it: survives the process, not the power.</summary>
+    public static CommitPolicy Written { get; } = new("Written", "written: survives the loss of the process, not of power", false);
+
+    /// <summary>The policy's name.</summary>
+    public string Name { get; }
+
+    /// <summary>What an acknowledgement survives, in words.</summary>
+    public string Durability { get; }
+
+    internal bool Flushes { get; }
+
+    /// <inheritdoc/>
+    public override string ToString() => Name;
+}
+
+/// <summary>How an embedded broker keeps its log.</summary>
+public sealed record EmbeddedBrokerOptions
+{
+    /// <summary>The log's directory; made when it does not exist. One process owns it at a time.</summary>
+    public required string Directory { get; init; }
+
+    /// <summary>What an acknowledgement survives.</summary>
+    public CommitPolicy CommitPolicy { get; init; } = CommitPolicy.Durable;
+
+    /// <summary>Bytes of key and value of the largest record.</summary>
+    public int RecordBytesMax { get; init; } = 4 << 20;
+
+    /// <summary>Bytes of a segment, after which a new one begins; retention takes whole segments.</summary>
+    public int SegmentBytesMax { get; init; } = 64 << 20;
+
+    /// <summary>Bytes of a journal file. Files are reused; as many are made as undrained bytes need.</summary>
+    public int JournalFileBytes { get; init; } = 32 << 20;
+
+    /// <summary>Bytes that one flush makes durable at most, one record at least.</summary>
+    public int GroupBytesMax { get; init; } = 4 << 20;
+
+    /// <summary>Bytes in the journal that are not in segments yet, and in memory for that reason; beyond it appends wait.</summary>
+    public long UndrainedBytesMax { get; init; } = 64 << 20;
+
+    /// <summary>Bytes of appends that wait; beyond it appends are refused with <see cref="Core.Broker.BrokerError.Full"/>.</summary>
+    public long QueuedBytesMax { get; init; } = 256 << 20;
+
+    /// <summary>Bytes of recent records kept in memory for readers after they went into segments.</summary>
+    public long TailBytesMax { get; init; } = 32 << 20;
+
+    /// <summary>Free bytes of the disk below which appends are refused, so that what was acknowledged can still be moved.</summary>
+    public long DiskReserveBytes { get; init; } = 256 << 20;
+
+    /// <summary>Age after which records may go, a segment at a time; null: never. Topics kept for ever keep theirs.</summary>
+    public TimeSpan? RetentionAge { get; init; }
+
+    /// <summary>Bytes of a topic beyond which its oldest segments go; null: without bound. Topics kept for ever keep theirs.</summary>
+    public long? RetentionBytes { get; init; }
+
+    internal void Validate()
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(Directory);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(RecordBytesMax);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytesMax);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SegmentBytesMax, FileHead.Bytes);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(UndrainedBytesMax);
+        ArgumentOutOfRangeException.ThrowIfNegative(TailBytesMax);
+        ArgumentOutOfRangeException.ThrowIfNegative(DiskReserveBytes);
+        var least = (long)GroupBytesMax + RecordBytesMax + FileHead.Bytes + (2 * 1024);
+        if (JournalFileBytes < least) throw new ArgumentException($"JournalFileBytes must be {least} or more: the largest group must fit", nameof(JournalFileBytes));
+    }
+}

@@ -1,0 +1,229 @@
+using MA.Streaming.Core.Broker;
+
+namespace MA.Streaming.Broker.Embedded;
+
+/// <content>
+/// Opening: checkpoint, journal, segments. What the journal holds beyond the checkpoint is moved into segments before anything
+/// else, so a log that is open has an empty journal; until the checkpoint that says so is durable, nothing it was made from has
+/// changed, and a crash on the way begins anew with the same bytes.
+/// </content>
+internal sealed partial class Log
+{
+    private const string MetaName = "meta";
+    private const string CheckpointName = "checkpoint";
+
+    /// <summary>Opens the log, or makes it. Owns the files from here on, also when it throws.</summary>
+    /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
+    public static Log Open(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
+    {
+        var log = new Log(files, options, clock, report);
+        try
+        {
+            log.Open();
+            return log;
+        }
+        catch
+        {
+            log.Dispose();
+            throw;
+        }
+    }
+
+    private void Open()
+    {
+        var names = _files.List("");
+        var meta = ReadMeta(names);
+        if (meta is null) WriteWhole(CheckpointName, Checkpoint.Empty.ToBytes());
+        var opened = meta is { } known ? known with { Epoch = known.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
+        WriteWhole(MetaName, opened.ToBytes());
+        (Id, _journal.Epoch) = (opened.LogId, opened.Epoch);
+
+        var checkpoint = ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes) : null;
+        if (checkpoint is null)
+        {
+            _report(new Damage(CheckpointName, 0, "the checkpoint is damaged or gone: rebuilt from segments and journal"));
+            checkpoint = Rebuild();
+        }
+
+        foreach (var topic in checkpoint.Topics) Restore(topic);
+        _nextTopic = Math.Max(checkpoint.NextTopic, checkpoint.Topics.Select(topic => topic.Id + 1).DefaultIfEmpty(1).Max());
+        var images = _journal.Load(checkpoint.FirstJournal);
+        var scan = JournalScan.Run(images);
+        foreach (var damage in scan.Damages) _report(damage);
+        _journal.NextGroup = Math.Max(checkpoint.NextGroup, scan.LastGroup + 2);
+        _journal.NextSequence = Math.Max(checkpoint.NextSequence, scan.LastSequence + scan.LostAtEnd + 1);
+        _appliedGroup = _drainedGroup = _journal.NextGroup - 1;
+        if (images.Count == 0) return;
+        Replay(scan);
+        WriteCheckpoint();
+    }
+
+    private Meta? ReadMeta(IReadOnlyList<string> names)
+    {
+        if (!names.Contains(MetaName))
+        {
+            if (names.Any(name => name == Topic.TopicsDirectory || name.StartsWith("journal-", StringComparison.Ordinal)))
+                throw new BrokerException(BrokerError.Corrupt, $"{_options.Directory} holds a log without its file '{MetaName}'; nothing was changed");
+            return null;
+        }
+
+        if (Meta.Read(ReadWhole(MetaName)!) is not { } meta)
+            throw new BrokerException(BrokerError.Corrupt, $"the file '{MetaName}' in {_options.Directory} is damaged; nothing was changed");
+        return meta.Version <= Meta.CurrentVersion
+            ? meta
+            : throw new BrokerException(
+                BrokerError.Corrupt,
+                $"the log in {_options.Directory} has format {meta.Version}; this version knows formats up to {Meta.CurrentVersion}. Nothing was changed");
+    }
+
+    private byte[]? ReadWhole(string name)
+    {
+        using var file = _files.Open(name, create: false);
+        if (file is null) return null;
+        var bytes = new byte[file.Length];
+        var read = file.Read(0, bytes);
+        return bytes[..read];
+    }
+
+    private void Restore(Checkpoint.Topic saved)
+    {
+        var topic = new Topic(saved.Id, saved.Name) { KeepForever = saved.KeepForever, Version = ++_topicsVersion };
+        topic.GrowTo(saved.Partitions.Length);
+        for (var i = 0; i < saved.Partitions.Length; i++)
+        {
+            var from = saved.Partitions[i];
+            topic.Partitions[i].HasSealedSegments = from.ActiveLength < 0;
+            topic.Partitions[i].Start(from.Low, from.Next, from.ActiveBase, Math.Max(0, from.ActiveLength), from.Timestamp);
+        }
+
+        _topics[saved.Name] = topic;
+    }
+
+    /// <summary>
+    /// Puts what the journal has beyond the segments into segments. Where rot took records and nothing after them says whose they
+    /// were, every partition they may have been of skips as many offsets: none is given twice.
+    /// </summary>
+    private void Replay(JournalScan scan)
+    {
+        var lost = 0L;
+        var lostBefore = new Dictionary<PartitionLog, long>();
+        var byId = _topics.Values.ToDictionary(topic => topic.Id);
+        foreach (var (header, bytes, lostHere) in scan.Records)
+        {
+            lost += lostHere;
+            var record = header.ToRecord(bytes);
+            if (header.Flags.HasFlag(RecordFlags.IsTopic))
+            {
+                var format = TopicFormat.Read(record.Value!.Value.Span);
+                _nextTopic = Math.Max(_nextTopic, format.Id + 1);
+                byId[format.Id] = ReplayTopic(format);
+                continue;
+            }
+
+            if (!byId.TryGetValue(header.Topic, out var topic) || header.Partition >= topic.Partitions.Length)
+            {
+                _nextTopic = Math.Max(_nextTopic, header.Topic + 1);
+                _report(new Damage(CheckpointName, header.Sequence, $"a record at offset {header.Offset} of topic id {header.Topic}, partition {header.Partition}: that topic is lost"));
+                continue;
+            }
+
+            var partition = topic.Partitions[header.Partition];
+            lostBefore[partition] = lost;
+            if (header.Offset < partition.High) continue;
+            LogPosition? none = null;
+            if (header.Offset > partition.High) Skip(partition, header.Offset);
+            partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
+            Apply(partition, new Append(partition, default) { Record = record, Sequence = header.Sequence }, ref none);
+            partition.NextOffset = partition.High;
+        }
+
+        lost += scan.LostAtEnd;
+        Drain();
+        if (lost > 0)
+        {
+            foreach (var partition in _topics.Values.SelectMany(topic => topic.Partitions))
+            {
+                var here = lost - lostBefore.GetValueOrDefault(partition);
+                if (here > 0) Skip(partition, partition.High + here);
+            }
+        }
+
+        // The journal's bytes would stay in memory with them.
+        ForgetTail();
+    }
+
+    private Topic ReplayTopic(in TopicFormat format)
+    {
+        if (!_topics.TryGetValue(format.Name, out var topic)) _topics[format.Name] = topic = new Topic(format.Id, format.Name);
+        topic.KeepForever |= format.KeepForever;
+        topic.GrowTo(format.Partitions);
+        topic.Version = ++_topicsVersion;
+        return topic;
+    }
+
+    /// <summary>Offsets that will never come. What is in memory must be in a row, so it goes into segments first.</summary>
+    private void Skip(PartitionLog partition, long to)
+    {
+        Attach(partition.Topic);
+        Drain();
+        ForgetTail();
+        lock (partition.Gate)
+        {
+            _report(new Damage(partition.Topic.Directory, partition.High, $"{partition.Source}: offsets {partition.High} to {to - 1} are lost"));
+            partition.High = partition.Drained = partition.NextOffset = to;
+        }
+    }
+
+    private void ForgetTail()
+    {
+        while (_ages.TryDequeue(out var chunk)) Interlocked.Add(ref _tailBytes, -chunk.Partition.Evict(chunk));
+    }
+
+    /// <summary>A checkpoint from nothing but the segments: slower, because the last one of each partition is read to its end.</summary>
+    private Checkpoint Rebuild()
+    {
+        var topics = new Dictionary<int, (string Name, bool KeepForever, SortedDictionary<int, SortedSet<long>> Partitions, string Directory)>();
+        foreach (var directory in _files.List(Topic.TopicsDirectory))
+        {
+            foreach (var name in _files.List($"{Topic.TopicsDirectory}/{directory}"))
+            {
+                if (!Segment.TryParse(name, out var partition, out var first, out var isIndex) || isIndex) continue;
+                using var file = _files.Open($"{Topic.TopicsDirectory}/{directory}/{name}", create: false);
+                if (file is null || Segment.ReadHead(file) is not { } head) continue;
+                if (!topics.TryGetValue(head.Topic, out var topic)) topics[head.Topic] = topic = (head.Name, head.KeepForever, [], directory);
+                if (!topic.Partitions.TryGetValue(partition, out var segments)) topic.Partitions[partition] = segments = [];
+                segments.Add(first);
+                if (head.KeepForever && !topic.KeepForever) topics[head.Topic] = topic with { KeepForever = true };
+            }
+        }
+
+        var rebuilt = new List<Checkpoint.Topic>();
+        foreach (var (id, (name, keepForever, found, _)) in topics)
+        {
+            var topic = new Topic(id, name);
+            topic.GrowTo(found.Keys.Max() + 1);
+            var partitions = new Checkpoint.Partition[topic.Partitions.Length];
+            foreach (var (index, segments) in found) partitions[index] = Rebuild(topic.Partitions[index], segments);
+            rebuilt.Add(new Checkpoint.Topic(id, name, keepForever, partitions));
+        }
+
+        return new Checkpoint(1, 1, 1, topics.Keys.DefaultIfEmpty(0).Max() + 1, rebuilt);
+    }
+
+    private Checkpoint.Partition Rebuild(PartitionLog partition, SortedSet<long> segments)
+    {
+        var last = segments.Max;
+        using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, last), create: false)!;
+        var head = Segment.ReadHead(file)!;
+        var (next, position, timestamp, length) = (last, (long)FileHead.Bytes, head.FirstTimestamp, file.Length);
+        byte[] buffer = [];
+        while (position < length)
+        {
+            var (batch, after) = Segment.Read(file, head.FileId, partition, position, length, next, long.MaxValue, 1 << 20, ref buffer);
+            if (batch.Records.Count == 0) break;
+            (next, position, timestamp) = (batch.NextOffset, after, batch.Records[^1].Timestamp.UtcTicks);
+        }
+
+        return new Checkpoint.Partition(segments.Min, next, last, position, timestamp);
+    }
+}

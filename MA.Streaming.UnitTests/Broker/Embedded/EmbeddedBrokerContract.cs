@@ -1,0 +1,68 @@
+using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core.Broker;
+using NUnit.Framework;
+
+namespace MA.Streaming.UnitTests.Broker.Embedded;
+
+/// <summary>The contract on records in memory, as a reader of recent ones has them.</summary>
+public sealed class EmbeddedBrokerContract : BrokerContract
+{
+    private readonly List<string> _directories = [];
+
+    protected override bool SupportsRetention => true;
+
+    protected override bool SupportsKeepForever => true;
+
+    protected override bool WorksWithExhaustedThreadPool => true;
+
+    [OneTimeTearDown]
+    public void RemoveDirectories()
+    {
+        foreach (var directory in _directories) Directory.Delete(directory, recursive: true);
+    }
+
+    protected override async Task<IBroker> CreateAsync()
+    {
+        var directory = Directory.CreateTempSubdirectory("stream-api-").FullName;
+        _directories.Add(directory);
+        return await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory, RetentionBytes = 1, DiskReserveBytes = 0 });
+    }
+
+    protected override Task RemoveBelowAsync(TopicPartition source, long low)
+    {
+        ((EmbeddedBroker)Broker).TrimTo(source, low);
+        return Task.CompletedTask;
+    }
+
+    protected override Task RetainAsync(params string[] topics) => ((EmbeddedBroker)Broker).DrainAsync();
+}
+
+/// <summary>The contract on records that are in segments only, small ones, and on a journal that is reused all the time.</summary>
+public sealed class EmbeddedBrokerContractOnSegments : BrokerContract
+{
+    private readonly List<string> _directories = [];
+
+    [OneTimeTearDown]
+    public void RemoveDirectories()
+    {
+        foreach (var directory in _directories) Directory.Delete(directory, recursive: true);
+    }
+
+    protected override async Task<IBroker> CreateAsync()
+    {
+        var directory = Directory.CreateTempSubdirectory("stream-api-").FullName;
+        _directories.Add(directory);
+        return await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions
+        {
+            Directory = directory,
+            CommitPolicy = CommitPolicy.Written,
+            DiskReserveBytes = 0,
+            TailBytesMax = 0,
+            UndrainedBytesMax = 400,
+            SegmentBytesMax = 20_000,
+            GroupBytesMax = 100_000,
+            RecordBytesMax = 100_000,
+            JournalFileBytes = 250_000,
+        });
+    }
+}

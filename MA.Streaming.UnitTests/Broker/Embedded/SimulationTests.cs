@@ -1,0 +1,359 @@
+using System.Globalization;
+using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.UnitTests.Support;
+using NUnit.Framework;
+
+namespace MA.Streaming.UnitTests.Broker.Embedded;
+
+/// <summary>
+/// The log on a disk that loses power, and on one that fails: random steps, all from one seed, in one thread. Whatever happens,
+/// nothing acknowledged is lost, nothing comes twice, order holds, no watermark goes back, and no offset is given twice.
+/// </summary>
+public sealed class SimulationTests
+{
+    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "1500"), CultureInfo.InvariantCulture);
+
+    private static int FirstSeed => int.Parse(TestContext.Parameters.Get("SimulationFirstSeed", "0"), CultureInfo.InvariantCulture);
+
+    [Test]
+    public void RandomSteps_PowerLostAnywhere_KeepEveryPromise() => RunSeeds(failing: false);
+
+    [Test]
+    public void RandomSteps_CallsFailAndPowerIsLost_KeepEveryPromise() => RunSeeds(failing: true);
+
+    [TestCase(17)]
+    [TestCase(18)]
+    public void RandomSteps_SameSeed_IsTheSameRun(int seed)
+    {
+        var one = new Run(seed, failing: true);
+        var other = new Run(seed, failing: true);
+        one.Steps();
+        other.Steps();
+        Assert.That(other.History, Is.EqualTo(one.History));
+    }
+
+    private static void RunSeeds(bool failing) => Parallel.For(FirstSeed, FirstSeed + Seeds, seed =>
+    {
+        var run = new Run(seed, failing);
+        try
+        {
+            run.Steps();
+        }
+        catch (Exception exception)
+        {
+            throw new AssertionException($"seed {seed}: {exception}\nafter\n{string.Join('\n', run.History.TakeLast(60))}");
+        }
+    });
+
+    private sealed record Sent(long Number, byte[] Value, Append Append, long LeastOffset)
+    {
+        public long Offset { get; set; } = -1;
+    }
+
+    private sealed class Model
+    {
+        /// <summary>Everything ever appended, in order, whatever became of it.</summary>
+        public List<Sent> Sent { get; } = [];
+
+        public long Low { get; set; }
+
+        public long High { get; set; }
+
+        /// <summary>What stood at an offset when it was seen.</summary>
+        public SortedDictionary<long, long> Seen { get; } = [];
+
+        /// <summary>One past the last offset that any append was given or may have been given.</summary>
+        public long Acknowledged { get; set; }
+    }
+
+    private sealed class Run
+    {
+        private readonly Random _random;
+        private readonly ManualClock _clock = new();
+        private readonly SimulatedDisk _disk;
+        private readonly EmbeddedBrokerOptions _options;
+        private readonly Dictionary<TopicPartition, Model> _models = [];
+        private readonly List<(TopicSpec Spec, Append Append)> _changes = [];
+        private readonly List<Append> _queue = [];
+        private readonly bool _failing;
+        private Log? _log;
+        private long _numbers;
+
+        public Run(int seed, bool failing)
+        {
+            _random = new Random(seed);
+            _disk = new SimulatedDisk(seed * 31);
+            _failing = failing;
+            _options = new EmbeddedBrokerOptions
+            {
+                Directory = "simulated",
+                GroupBytesMax = 1500,
+                RecordBytesMax = 900,
+                SegmentBytesMax = 2000 + _random.Next(6000),
+                JournalFileBytes = 5500 + _random.Next(9000),
+                UndrainedBytesMax = 20_000,
+                TailBytesMax = _random.Next(3) * 3000,
+                DiskReserveBytes = 1,
+            };
+        }
+
+        public List<string> History { get; } = [];
+
+        public void Steps()
+        {
+            Open();
+            for (var boot = 0; boot < 4; boot++)
+            {
+                if (_random.Next(5) > 0) _disk.CallsUntilPowerLoss = 1 + _random.Next(_random.Next(2) == 0 ? 40 : 250);
+                try
+                {
+                    var steps = 20 + _random.Next(60);
+                    for (var i = 0; i < steps; i++) Step();
+                    if (_random.Next(3) == 0)
+                    {
+                        Note("close");
+                        _disk.Fault = null;
+                        if (_log!.Broken is null) _log.CloseCleanly();
+                    }
+                }
+                catch (PowerLossException)
+                {
+                    Note("power lost");
+                }
+
+                _disk.Fault = null;
+                if (_random.Next(4) == 0 && _disk.CallsUntilPowerLoss < 0)
+                {
+                    Note("killed");
+                    _disk.Kill();
+                }
+                else
+                {
+                    _disk.LosePower();
+                }
+
+                _queue.Clear();
+                OpenThroughPowerLosses();
+                VerifyAfterStart();
+            }
+        }
+
+        private void OpenThroughPowerLosses()
+        {
+            for (var tries = _random.Next(3); ; tries--)
+            {
+                if (tries > 0) _disk.CallsUntilPowerLoss = 1 + _random.Next(30);
+                try
+                {
+                    Open();
+                    if (_disk.CallsUntilPowerLoss == 0) throw new PowerLossException();
+                    _disk.CallsUntilPowerLoss = -1;
+                    return;
+                }
+                catch (PowerLossException)
+                {
+                    Note("power lost while opening");
+                    _disk.LosePower();
+                }
+            }
+        }
+
+        private void Open()
+        {
+            Note("open");
+            _log = Log.Open(_disk.Boot(), _options, _clock, damage => Note($"damage: {damage}"));
+        }
+
+        private void Step()
+        {
+            if (_failing) _disk.Fault = _random.Next(4) == 0 ? FaultOf(_random.Next(1, 12)) : null;
+            switch (_random.Next(100))
+            {
+                case < 8: Change(); break;
+                case < 55: Send(); break;
+                case < 80: Commit(); break;
+                case < 90: Drain(); break;
+                case < 93: Trim(); break;
+                case < 95: _clock.Advance(TimeSpan.FromTicks(_random.Next(1000))); break;
+                default: Read(); break;
+            }
+        }
+
+        private Func<DiskCall, string, IOException?> FaultOf(int calls)
+        {
+            var isFull = _random.Next(2) == 0;
+
+            // A failed flush of the journal ends all writing until the next start, so it is rare.
+            var spareJournal = _random.Next(10) > 0;
+            return (call, path) =>
+            {
+                if (call is DiskCall.Open || (spareJournal && call is DiskCall.Flush or DiskCall.FlushDirectory && (path.StartsWith("journal", StringComparison.Ordinal) || path.Length == 0))) return null;
+                if (--calls != 0) return null;
+                Note($"{call} of {path} fails");
+                return isFull && call is DiskCall.Write or DiskCall.Create ? new DiskFullException("no room") : new IOException("input/output error");
+            };
+        }
+
+        private void Change()
+        {
+            var spec = new TopicSpec($"t{_random.Next(3)}", _random.Next(1, 4));
+            var append = new Append(spec);
+            Note($"topic {spec}");
+            _changes.Add((spec, append));
+            _queue.Add(append);
+        }
+
+        private void Send()
+        {
+            var partitions = _log!.Topics.SelectMany(topic => topic.Partitions).OrderBy(p => p.Source.Topic, StringComparer.Ordinal).ThenBy(p => p.Source.Partition).ToArray();
+            if (partitions.Length == 0) return;
+            for (var i = _random.Next(6); i >= 0; i--)
+            {
+                var partition = partitions[_random.Next(partitions.Length)];
+                var value = new byte[8 + _random.Next(_random.Next(10) == 0 ? 850 : 60)];
+                _random.NextBytes(value);
+                BitConverter.TryWriteBytes(value, ++_numbers);
+                var append = new Append(partition, new RecordData(null, value));
+                var model = ModelOf(partition.Source);
+                model.Sent.Add(new Sent(_numbers, value, append, model.High));
+                _queue.Add(append);
+                Note($"send {_numbers} to {partition.Source}");
+            }
+        }
+
+        private void Commit()
+        {
+            var group = new List<Append>();
+            var bytes = 0;
+            while (_queue.Count > 0 && (group.Count == 0 || bytes + _queue[0].Bytes <= _options.GroupBytesMax))
+            {
+                bytes += _queue[0].Bytes;
+                group.Add(_queue[0]);
+                _queue.RemoveAt(0);
+            }
+
+            if (group.Count == 0) return;
+            Note($"commit {group.Count}");
+            _log!.Commit(group);
+            foreach (var append in group) Check(append.Task.IsCompleted, "an append of a committed group is not completed");
+            foreach (var (source, model) in _models.OrderBy(pair => pair.Key.ToString(), StringComparer.Ordinal))
+            {
+                foreach (var sent in model.Sent.Where(sent => sent.Offset < 0 && sent.Append.Task.IsCompletedSuccessfully))
+                {
+                    sent.Offset = sent.Append.Record.Offset;
+                    Check(sent.Offset == model.High, $"{source}: {sent.Number} was given offset {sent.Offset}, the next is {model.High}");
+                    Check(model.Seen.TryAdd(sent.Offset, sent.Number), $"{source}: offset {sent.Offset} was given twice");
+                    model.High = model.Acknowledged = sent.Offset + 1;
+                    Note($"{sent.Number} has offset {sent.Offset}");
+                }
+            }
+        }
+
+        private void Drain()
+        {
+            Note("drain");
+            if (_random.Next(2) == 0) _disk.Meanwhile = (_random.Next(30), Commit);
+            try
+            {
+                _log!.Drain();
+            }
+            catch (IOException exception)
+            {
+                Note($"drain failed: {exception.Message}");
+            }
+            finally
+            {
+                _disk.Meanwhile = null;
+            }
+        }
+
+        private void Trim()
+        {
+            if (_models.Count == 0) return;
+            var (source, model) = _models.OrderBy(pair => pair.Key.ToString(), StringComparer.Ordinal).ElementAt(_random.Next(_models.Count));
+            if (_log!.Find(source) is not { } partition) return;
+            var low = Math.Min(model.High, model.Low + _random.Next(20));
+            Note($"trim {source} to {low}");
+            try
+            {
+                _log.TrimTo(partition, low);
+                model.Low = Math.Max(model.Low, low);
+            }
+            catch (IOException exception)
+            {
+                Note($"trim failed: {exception.Message}");
+                model.Low = Math.Max(model.Low, _log.Find(source)!.GetWatermarks().Low);
+            }
+        }
+
+        private void Read()
+        {
+            _disk.Fault = null;
+            foreach (var (source, model) in _models) VerifyRecords(source, model, isAfterStart: false);
+        }
+
+        /// <summary>After a start, the log may hold more than was acknowledged, never less.</summary>
+        private void VerifyAfterStart()
+        {
+            foreach (var (spec, append) in _changes.Where(change => change.Append.Task.IsCompletedSuccessfully))
+                Check(_log!.FindTopic(spec.Name) is { } topic && topic.Partitions.Length >= spec.Partitions, $"topic {spec} is lost");
+            foreach (var (source, model) in _models) VerifyRecords(source, model, isAfterStart: true);
+        }
+
+        private void VerifyRecords(TopicPartition source, Model model, bool isAfterStart)
+        {
+            var partition = _log!.Find(source);
+            Check(partition is not null, $"{source} is gone");
+            var marks = partition!.GetWatermarks();
+            Check(marks.Low >= model.Low, $"{source}: low went back from {model.Low} to {marks.Low}");
+            Check(marks.High >= model.High, $"{source}: high went back from {model.High} to {marks.High}");
+            Check(isAfterStart || (marks.High == model.High && marks.Low == model.Low), $"{source}: {marks} without a cause, after {model.Low} and {model.High}");
+
+            // A trim that was interrupted may have happened.
+            Check(marks.Low <= model.Low + 20, $"{source}: low is {marks.Low} after {model.Low}");
+            model.Low = marks.Low;
+            model.High = marks.High;
+            var request = new ReadRequest([new Position(source, marks.Low)], 1 + _random.Next(3000), ToHighWatermark: true);
+            var reader = new LogReader(_log, request);
+            var next = marks.Low;
+            long last = 0;
+            while (!reader.IsAtEnd)
+            {
+                var batch = reader.TakeBatch();
+                if (reader.IsBehind) batch = reader.ReadSegment();
+                if (batch is null) continue;
+                Check(batch.Missing is null, $"{source}: {batch.Missing}");
+                foreach (var record in batch.Records)
+                {
+                    var number = BitConverter.ToInt64(record.Value!.Value.Span);
+                    Check(record.Offset == next, $"{source}: offset {record.Offset} where {next} was due");
+                    Check(number > last, $"{source}: {number} comes after {last}");
+                    var sent = model.Sent.Find(sent => sent.Number == number);
+                    Check(sent is not null && record.Value.Value.Span.SequenceEqual(sent.Value), $"{source}: {number} at {record.Offset} was never appended");
+                    Check(sent!.Offset < 0 || sent.Offset == record.Offset, $"{source}: {number} moved from {sent.Offset} to {record.Offset}");
+                    if (model.Seen.TryGetValue(record.Offset, out var before)) Check(before == number, $"{source}: offset {record.Offset} had {before} and has {number}");
+                    model.Seen[record.Offset] = number;
+                    sent.Offset = record.Offset;
+                    last = number;
+                    next++;
+                }
+            }
+
+            Check(next == marks.High, $"{source}: records end at {next}, before {marks.High}");
+        }
+
+        private Model ModelOf(TopicPartition source)
+        {
+            if (!_models.TryGetValue(source, out var model)) _models[source] = model = new Model();
+            return model;
+        }
+
+        private void Note(string what) => History.Add(what);
+
+        private static void Check(bool holds, string failure)
+        {
+            if (!holds) throw new AssertionException(failure);
+        }
+    }
+}
