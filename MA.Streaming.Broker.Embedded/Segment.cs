@@ -38,6 +38,12 @@ internal static class Segment
         return SegmentHead.Read(bytes[..file.Read(0, bytes)]);
     }
 
+    public static bool IsHeadWhole(LogFile file)
+    {
+        Span<byte> bytes = stackalloc byte[FileHead.Bytes];
+        return SegmentHead.IsWhole(bytes[..file.Read(0, bytes)]);
+    }
+
     /// <summary>The undamaged entries of an index, in growing order, that stand before a length of the segment.</summary>
     public static List<IndexEntry> ReadIndex(ILogFiles files, string path, ulong fileId, long length)
     {

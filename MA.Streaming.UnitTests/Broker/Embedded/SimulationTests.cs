@@ -180,7 +180,7 @@ public sealed class SimulationTests
             }
         }
 
-        private Func<DiskCall, string, IOException?> FaultOf(int calls)
+        private Func<DiskCall, string, Exception?> FaultOf(int calls)
         {
             var isFull = _random.Next(2) == 0;
 
