@@ -11,6 +11,7 @@ namespace MA.Streaming.Broker.Embedded;
 internal sealed partial class Log
 {
     private const int DrainBufferBytes = 1 << 20;
+    private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
 
@@ -232,10 +233,11 @@ internal sealed partial class Log
         var partition = write.Partition;
         var size = RecordFormat.SizeOf(record.Bytes);
         if (write.File is null || write.Length + size > _options.SegmentBytesMax) OpenFor(write, record, size, directories);
+        if (write.Filled + size > _drainBuffer.Length && write.Filled + size <= DrainBufferBytes) Array.Resize(ref _drainBuffer, Math.Min(DrainBufferBytes, 2 * (write.Filled + size)));
         if (write.Filled + size > _drainBuffer.Length)
         {
             Flush(write);
-            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(Math.Max(size, DrainBufferBytes));
+            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(size);
         }
 
         if (write.Length - write.IndexedTo >= Segment.IndexEveryBytes) AddIndexEntry(write, new IndexEntry(record.Offset, record.Timestamp.UtcTicks, write.Length));
@@ -265,7 +267,7 @@ internal sealed partial class Log
         write.Begin(_files.Open(path, create: true)!, record.Offset, BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8)));
         if (write.File!.Length > 0) write.File.SetLength(0);
         var head = new SegmentHead(write.FileId, topic.Id, index, record.Offset, record.Timestamp.UtcTicks, topic.Name, topic.KeepForever);
-        if (_drainBuffer.Length == 0) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytes);
+        if (_drainBuffer.Length < FileHead.Bytes) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytesMin);
         head.Write(_drainBuffer);
         (write.Filled, write.Length, write.IndexedTo) = (FileHead.Bytes, FileHead.Bytes, FileHead.Bytes);
         directories.Add(topic.Directory);
