@@ -100,8 +100,6 @@ internal sealed class JournalScan
         var number = image.Head.FirstGroup;
         var at = FileHead.Bytes;
         long length = Journal.FileBytesMin;
-        if (!image.IsHeadWhole && bytes.Length >= FileHead.Bytes)
-            Damages.Add(new Damage(image.Name, 0, "one of the two copies of its head is damaged"));
         LastGroup = Math.Max(LastGroup, number);
         while (at < bytes.Length && number < voidFrom)
         {
@@ -185,6 +183,8 @@ internal sealed class JournalScan
         // The last group that must have been durable: there is a later one, or a file that begins with a later one.
         var proven = _items.Where(item => item.Kind == Kind.GroupEnd).Select(item => item.Group - 1).DefaultIfEmpty(0).Max();
         if (images.Count > 0) proven = Math.Max(proven, images[^1].Head.FirstGroup - 1);
+        foreach (var image in images.Where(image => !image.IsHeadWhole && image.Bytes.Length >= FileHead.Bytes))
+            Damages.Add(new Damage(image.Name, 0, "one of the two copies of its head is damaged") { IsTornTail = image.Head.FirstGroup > proven });
         var cut = _items.Where(item => item.Kind == Kind.Cut).Select(item => item.Image).ToHashSet();
         var (expected, kept) = (_first, 0L);
         var isTorn = false;
