@@ -13,8 +13,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 101, Level = LogLevel.Information, Message = "Stream API stopped")]
     public static partial void Stopped(this ILogger logger);
 
-    [LoggerMessage(EventId = 102, Level = LogLevel.Warning, Message = "BrokerUrl is not set: using memory:, where records live only as long as this process")]
-    public static partial void NoBrokerUrl(this ILogger logger);
+    [LoggerMessage(EventId = 102, Level = LogLevel.Information, Message = "BrokerUrl is not set: using the durable log in {Directory}")]
+    public static partial void NoBrokerUrl(this ILogger logger, string directory);
 
     [LoggerMessage(EventId = 103, Level = LogLevel.Warning, Message = "StreamCreationStrategy is PartitionBased without PartitionMappings: every stream is the main stream")]
     public static partial void NoMappings(this ILogger logger);

@@ -109,6 +109,9 @@ public sealed class StreamApi : IAsyncDisposable
         DataFormatManager = new DataFormatManagerEndpoint(_formats, _calls);
     }
 
+    /// <summary>The broker in force, as in its log and error messages: <c>memory:</c>, <c>embedded:</c> and the full path, or Kafka's servers.</summary>
+    public string BrokerName => _broker.Info.Name;
+
     /// <summary>The packet writer service.</summary>
     public PacketWriterService.PacketWriterServiceBase PacketWriter { get; }
 

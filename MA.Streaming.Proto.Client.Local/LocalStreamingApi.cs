@@ -1,7 +1,6 @@
 using Grpc.Core;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
-using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configuration;
 
@@ -40,6 +39,9 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         _sessions = new(invoker);
     }
 
+    /// <summary>The broker in force: <c>memory:</c>, <c>embedded:</c> and the full path, or Kafka's servers.</summary>
+    public string BrokerName => _api.BrokerName;
+
     /// <summary>The channel, for interceptors and generated clients of one's own.</summary>
     public ChannelBase Channel => _channel;
 
@@ -48,14 +50,14 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     /// <param name="options">Logging and clock.</param>
     /// <param name="cancellationToken">Gives up; nothing is left running.</param>
     /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
-    /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
+    /// <exception cref="InitialisationException">The broker could not be opened, or made no progress for InitialisationTimeoutSeconds.</exception>
     public static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, StreamApiOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(configuration);
         options ??= StreamApiOptions.Default;
         StreamApi.CheckConfiguration(configuration);
-        var broker = OpenBroker(configuration, options);
+        var broker = await BrokerSource.OpenAsync(configuration, options, cancellationToken).ConfigureAwait(false);
         try
         {
             return await StartAsync(configuration, broker, ownsBroker: true, options, cancellationToken).ConfigureAwait(false);
@@ -104,25 +106,6 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     {
         var api = await StreamApi.StartAsync(configuration, broker, options with { IsInProcess = true }, cancellationToken).ConfigureAwait(false);
         return new LocalStreamingApi(api, ownsBroker ? broker : null, options.Clock);
-    }
-
-    private static MemoryBroker OpenBroker(IStreamingApiConfiguration configuration, StreamApiOptions options)
-    {
-        if (configuration.UseRemoteKeyGenerator)
-        {
-            throw new ConfigurationException("UseRemoteKeyGenerator", "true", "false: the client of a key generator service is not part of this version");
-        }
-
-        var url = configuration.BrokerUrl;
-        if (string.IsNullOrEmpty(url)) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
-        else if (url != "memory:")
-        {
-            throw new ConfigurationException("BrokerUrl", $"'{url}'", url.StartsWith("embedded:", StringComparison.Ordinal)
-                ? "'memory:': the durable embedded log (embedded:) is not part of this version"
-                : "'memory:': Kafka (host:port) is not part of this version");
-        }
-
-        return new MemoryBroker(clock: options.Clock);
     }
 
     private static string Name(StatusCode status) => status.ToString();
