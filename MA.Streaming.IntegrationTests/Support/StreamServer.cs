@@ -1,4 +1,5 @@
 using System.Net;
+using System.Runtime.CompilerServices;
 using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
@@ -27,13 +28,15 @@ internal sealed class StreamServer : IAsyncDisposable
     private readonly StreamApi _api;
     private readonly WebApplication? _host;
     private readonly ChannelBase _channel;
+    private readonly StrongBox<int> _tcpConnections;
 
-    private StreamServer(StreamApi api, IBroker broker, WebApplication? host, ChannelBase channel)
+    private StreamServer(StreamApi api, IBroker broker, WebApplication? host, ChannelBase channel, StrongBox<int> tcpConnections)
     {
         _api = api;
         Broker = broker;
         _host = host;
         _channel = channel;
+        _tcpConnections = tcpConnections;
         Invoker = channel.CreateCallInvoker();
         Writer = new(Invoker);
         Reader = new(Invoker);
@@ -43,6 +46,12 @@ internal sealed class StreamServer : IAsyncDisposable
     }
 
     public IBroker Broker { get; }
+
+    /// <summary>Where it listens: host:port.</summary>
+    public string Address { get; private init; } = "";
+
+    /// <summary>How many TCP connections it has accepted.</summary>
+    public int TcpConnections => Volatile.Read(ref _tcpConnections.Value);
 
     public CallInvoker Invoker { get; }
 
@@ -57,7 +66,7 @@ internal sealed class StreamServer : IAsyncDisposable
     public DataFormatManagerService.DataFormatManagerServiceClient Formats { get; }
 
     public static async Task<StreamServer> StartAsync(
-        Transport transport, StreamingApiConfiguration configuration, IBroker broker, StreamApiOptions? options, CancellationToken token)
+        Transport transport, StreamingApiConfiguration configuration, IBroker broker, StreamApiOptions? options, CancellationToken token, int port = 0)
     {
         options = (options ?? StreamApiOptions.Default) with { IsInProcess = transport == Transport.InProcess };
         var api = await StreamApi.StartAsync(configuration, broker, options, token);
@@ -69,12 +78,14 @@ internal sealed class StreamServer : IAsyncDisposable
             channel.Bind(binder => ConnectionManagerService.BindService(binder, api.ConnectionManager));
             channel.Bind(binder => SessionManagementService.BindService(binder, api.SessionManagement));
             channel.Bind(binder => DataFormatManagerService.BindService(binder, api.DataFormatManager));
-            return new StreamServer(api, broker, null, channel);
+            return new StreamServer(api, broker, null, channel, new StrongBox<int>());
         }
 
-        var host = BuildHost(api);
+        var connections = new StrongBox<int>();
+        var host = BuildHost(api, port, connections);
         await host.StartAsync(token);
-        return new StreamServer(api, broker, host, GrpcChannel.ForAddress(host.Urls.Single()));
+        var address = host.Urls.Single();
+        return new StreamServer(api, broker, host, GrpcChannel.ForAddress(address), connections) { Address = new Uri(address).Authority };
     }
 
     /// <summary>Drains the engine while its clients are still connected; the transport goes afterwards.</summary>
@@ -88,13 +99,21 @@ internal sealed class StreamServer : IAsyncDisposable
         if (_host is not null) await _host.DisposeAsync();
     }
 
-    private static WebApplication BuildHost(StreamApi api)
+    private static WebApplication BuildHost(StreamApi api, int port, StrongBox<int> connections)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
-            kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2);
+            kestrel.Listen(IPAddress.Loopback, port, listener =>
+            {
+                listener.Protocols = HttpProtocols.Http2;
+                listener.Use(next => connection =>
+                {
+                    Interlocked.Increment(ref connections.Value);
+                    return next(connection);
+                });
+            });
             kestrel.Limits.MinResponseDataRate = null;
             kestrel.Limits.Http2.MaxStreamsPerConnection = 10_000;
             kestrel.Limits.Http2.InitialStreamWindowSize = 256 << 10;
