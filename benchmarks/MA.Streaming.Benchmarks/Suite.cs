@@ -11,5 +11,9 @@ internal static class Suite
         LatencyBenchmark.Latency,
         .. AllocationBenchmarks.All,
         .. FanOutBenchmarks.All,
+        .. DurableAppendBenchmarks.All,
+        .. DurableApiBenchmarks.All,
+        .. DurableReadBenchmarks.All,
+        .. DurableStartBenchmarks.All,
     ];
 }
