@@ -129,7 +129,7 @@ internal sealed partial class Log : IDisposable
         {
             foreach (var append in _group)
             {
-                if (append.Partition is { } partition) Apply(partition, append, ref ready);
+                if (append.Partition is { } partition) Apply(partition, append.Record, append.Sequence, ref ready);
                 else changed = ApplyTopic(append.Topic, ref ready) ?? changed;
             }
 
@@ -382,16 +382,16 @@ internal sealed partial class Log : IDisposable
         }
     }
 
-    private void Apply(PartitionLog partition, Append append, ref LogPosition? ready)
+    private void Apply(PartitionLog partition, in Record record, long sequence, ref LogPosition? ready)
     {
-        if (partition.Append(append.Record, append.Sequence, ref ready) is { } chunk)
+        if (partition.Append(record, sequence, ref ready) is { } chunk)
         {
             Interlocked.Add(ref _tailBytes, chunk.Cost);
             _ages.Enqueue(chunk);
         }
 
-        Interlocked.Add(ref _tailBytes, append.Record.Bytes);
-        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(append.Record.Bytes));
+        Interlocked.Add(ref _tailBytes, record.Bytes);
+        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(record.Bytes));
         if (partition.IsDirty) return;
         partition.IsDirty = true;
         _dirty.Add(partition);

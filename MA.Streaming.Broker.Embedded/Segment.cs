@@ -41,8 +41,13 @@ internal static class Segment
     /// <summary>The undamaged entries of an index, in growing order, that stand before a length of the segment.</summary>
     public static List<IndexEntry> ReadIndex(ILogFiles files, string path, ulong fileId, long length)
     {
-        var entries = new List<IndexEntry>();
         using var file = files.Open(path, create: false);
+        return ReadIndex(file, fileId, length);
+    }
+
+    public static List<IndexEntry> ReadIndex(LogFile? file, ulong fileId, long length)
+    {
+        var entries = new List<IndexEntry>();
         if (file is null) return entries;
         var bytes = new byte[Math.Min(file.Length, 16 << 20) / IndexEntry.Bytes * IndexEntry.Bytes];
         var read = file.Read(0, bytes);
