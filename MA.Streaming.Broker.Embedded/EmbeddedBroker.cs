@@ -262,7 +262,7 @@ public sealed class EmbeddedBroker : IBroker
         }
         finally
         {
-            reader.Leave();
+            reader.Dispose();
         }
     }
 

@@ -187,7 +187,7 @@ internal sealed partial class Log : IDisposable
     /// are in memory; the caller looks again.
     /// </summary>
     /// <exception cref="BrokerException">Corrupt never; Unavailable when the disk refuses to read.</exception>
-    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, ref byte[] buffer)
+    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, SegmentScratch scratch)
     {
         try
         {
@@ -211,8 +211,7 @@ internal sealed partial class Log : IDisposable
                 limit = partition.ActiveLength > 0 && first == partition.ActiveBase ? partition.ActiveLength : long.MaxValue;
             }
 
-            using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-            if (file is not null)
+            if (scratch.Open(_files, Segment.Path(partition.Topic, partition.Source.Partition, first)) is { } file)
             {
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
@@ -223,7 +222,7 @@ internal sealed partial class Log : IDisposable
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
                 }
 
-                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref buffer);
+                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref scratch.Buffer, scratch.Records);
                 cursor = cursor with { Position = position, Offset = batch.NextOffset };
                 if (batch.Missing is { } missing) Report(partition, missing);
                 return batch;
@@ -264,10 +263,10 @@ internal sealed partial class Log : IDisposable
             }
 
             var cursor = default(SegmentCursor);
-            byte[] buffer = [];
+            using var scratch = new SegmentScratch();
             while (from < start)
             {
-                var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, ref buffer);
+                var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
                 if (batch is null) break;
                 foreach (var record in batch.Records)
                 {
