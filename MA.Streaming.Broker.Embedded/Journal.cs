@@ -65,7 +65,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
             throw;
         }
 
-        if (policy.Flushes)
+        if (policy == CommitPolicy.Durable)
         {
             try
             {

@@ -9,7 +9,7 @@ namespace MA.Streaming.Benchmarks;
 internal static class LatencyBenchmark
 {
     private const int PacketsASecond = 10_000;
-    private static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
 
     public static Benchmark Latency { get; } = new(
         "latency",
@@ -71,7 +71,7 @@ internal static class LatencyBenchmark
     }
 
     /// <summary>What is written to the one service is what the other one hands out.</summary>
-    private sealed class QueueService
+    public sealed class QueueService
     {
         private readonly Channel<ReadPacketsResponse> _queue = Channel.CreateBounded<ReadPacketsResponse>(4096);
 

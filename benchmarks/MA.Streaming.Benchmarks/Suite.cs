@@ -11,6 +11,7 @@ internal static class Suite
         LatencyBenchmark.Latency,
         .. AllocationBenchmarks.All,
         .. FanOutBenchmarks.All,
+        .. NetworkBenchmarks.All,
         .. DurableAppendBenchmarks.All,
         .. DurableApiBenchmarks.All,
         .. DurableReadBenchmarks.All,
