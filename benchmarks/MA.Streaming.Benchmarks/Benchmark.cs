@@ -70,6 +70,8 @@ internal sealed class Sample : Dictionary<string, double>
 /// <summary>How much is measured, all of it or just enough to see that it works; and where files may go.</summary>
 internal sealed record Scale(bool IsDry, RunDirectory Files)
 {
+    public int Partitions(int full) => IsDry ? Math.Min(full, 10) : full;
+
     public int Packets(int full) => IsDry ? Math.Max(1_000, full / 200) : full;
 
     public TimeSpan Time(TimeSpan full) => IsDry ? full / 20 : full;

@@ -11,14 +11,11 @@ namespace MA.Streaming.Benchmarks;
 internal sealed class BigLog
 {
     private const int PayloadBytes = 164;
-    private const int Streams = 1_000;
 
-    private BigLog(string directory, int records, int sessions, DateTimeOffset from, DateTimeOffset to) =>
-        (Directory, Records, Sessions, From, To) = (directory, records, sessions, from, to);
+    private BigLog(string directory, Scale scale) =>
+        (Directory, Records, Sessions, Others) = (directory, scale.Packets(10_000_000), scale.Partitions(1_000), OtherPartitions(scale.Partitions(1_000)));
 
     public static TopicPartition Source { get; } = new("big", 0);
-
-    public static IReadOnlyList<TopicPartition> Others { get; } = [.. Enumerable.Range(0, Streams).Select(i => new TopicPartition($"other{i}", 0))];
 
     /// <summary>What a record takes in a segment.</summary>
     public static int RecordBytes { get; } = RecordFormat.SizeOf(PayloadBytes);
@@ -29,29 +26,34 @@ internal sealed class BigLog
 
     public int Sessions { get; }
 
+    /// <summary>Partitions that are not the large one.</summary>
+    public TopicPartition[] Others { get; }
+
     /// <summary>When the first of the records was written.</summary>
-    public DateTimeOffset From { get; }
+    public DateTimeOffset From { get; private set; }
 
     /// <summary>When the last of them was.</summary>
-    public DateTimeOffset To { get; }
+    public DateTimeOffset To { get; private set; }
 
     /// <summary>The segments of the large partition, in order.</summary>
     public IReadOnlyList<string> Segments => FilesOf(Source.Topic);
 
-    public static EmbeddedBrokerOptions Options(string directory) => new() { Directory = directory };
+    /// <summary>So many partitions beside the large one.</summary>
+    public static TopicPartition[] OtherPartitions(int count) => [.. Enumerable.Range(0, count).Select(i => new TopicPartition($"other{i}", 0))];
 
-    public static async Task<BigLog> MakeAsync(string directory, bool isDry)
+    public static async Task<BigLog> MakeAsync(string directory, Scale scale)
     {
-        var (records, sessions) = isDry ? (20_000, 20) : (10_000_000, 1_000);
-        var broker = await EmbeddedBroker.OpenAsync(Options(directory));
+        var log = new BigLog(directory, scale);
+        var broker = await log.OpenAsync();
         await using var engine = await Engine.StartAsync(broker);
-        for (var i = 0; i < sessions; i++)
+        for (var i = 0; i < log.Sessions; i++)
             await engine.Sessions.CreateSessionAsync(new CreateSessionRequest { DataSource = Workload.DataSource, Identifier = $"Session {i}" });
-        await Task.WhenAll(Others.Prepend(Source).Select(source => broker.EnsureTopicAsync(new TopicSpec(source.Topic), default).AsTask()));
-        await Task.WhenAll(Others.Select(source => broker.AppendAsync(source, new RecordData(null, Payload.Of(PayloadBytes)), default).AsTask()));
-        var from = DateTimeOffset.UtcNow;
-        await DurableLog.WriteManyAsync(broker, [Source], writers: 4, records, burst: 5_000, Payload.Of(PayloadBytes));
-        return new BigLog(directory, records, sessions, from, DateTimeOffset.UtcNow);
+        await Task.WhenAll(log.Others.Prepend(Source).Select(source => broker.EnsureTopicAsync(new TopicSpec(source.Topic), default).AsTask()));
+        await Task.WhenAll(log.Others.Select(source => broker.AppendAsync(source, new RecordData(null, Payload.Of(PayloadBytes)), default).AsTask()));
+        log.From = DateTimeOffset.UtcNow;
+        await DurableLog.WriteManyAsync(broker, [Source], writers: 4, log.Records, burst: 5_000, Payload.Of(PayloadBytes));
+        log.To = DateTimeOffset.UtcNow;
+        return log;
     }
 
     /// <summary>Every segment of a topic, in order.</summary>
@@ -74,5 +76,5 @@ internal sealed class BigLog
     /// <summary>Asks the system to drop what it has of the large partition in memory, the indexes too.</summary>
     public void Forget() => PlainFile.Forget([.. Segments, .. Segments.Select(path => Path.ChangeExtension(path, ".index"))]);
 
-    public Task<EmbeddedBroker> OpenAsync() => EmbeddedBroker.OpenAsync(Options(Directory));
+    public Task<EmbeddedBroker> OpenAsync() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = Directory });
 }

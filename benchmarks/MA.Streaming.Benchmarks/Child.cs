@@ -27,16 +27,16 @@ internal sealed class Child : IAsyncDisposable
     public static Task<Child> IdleAsync() => StartAsync("idle");
 
     /// <summary>Runs a Stream API over a log, and appends records to partitions that exist. Says its working set once all is quiet.</summary>
-    public static Task<Child> RunAsync(string directory, int records) => StartAsync("run", directory, records.ToString(CultureInfo.InvariantCulture));
+    public static Task<Child> RunAsync(BigLog log, int records) => StartAsync("run", log, records);
 
     /// <summary>Appends so many records, none of which is moved into segments; says so when all are acknowledged.</summary>
-    public static Task<Child> LoadAsync(string directory, int records) => StartAsync("load", directory, records.ToString(CultureInfo.InvariantCulture));
+    public static Task<Child> LoadAsync(BigLog log, int records) => StartAsync("load", log, records);
 
     /// <summary>What the child does.</summary>
     public static async Task<int> RunAsync(IReadOnlyList<string> args)
     {
         Engine? engine = null;
-        if (args is [var what, var directory, var count])
+        if (args is [var what, var directory, var partitions, var records])
         {
             var options = new EmbeddedBrokerOptions { Directory = directory };
 
@@ -45,7 +45,7 @@ internal sealed class Child : IAsyncDisposable
             var broker = await EmbeddedBroker.OpenAsync(options);
             if (what == "run") engine = await Engine.StartAsync(broker);
             await DurableLog.WriteManyAsync(
-                broker, [.. BigLog.Others], writers: 16, int.Parse(count, CultureInfo.InvariantCulture), burst: 500, Payload.Of(PayloadBytes));
+                broker, BigLog.OtherPartitions(NumberIn(partitions)), writers: 16, NumberIn(records), burst: 500, Payload.Of(PayloadBytes));
             if (what == "run") await broker.DrainAsync();
         }
 
@@ -63,6 +63,11 @@ internal sealed class Child : IAsyncDisposable
         await _process.WaitForExitAsync();
         _process.Dispose();
     }
+
+    private static int NumberIn(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+
+    private static Task<Child> StartAsync(string what, BigLog log, int records) =>
+        StartAsync(what, log.Directory, log.Others.Length.ToString(CultureInfo.InvariantCulture), records.ToString(CultureInfo.InvariantCulture));
 
     private static async Task<Child> StartAsync(params string[] args)
     {

@@ -46,6 +46,7 @@ internal static class DurableAppendBenchmarks
         };
         var group = GroupFormat.HeaderBytes + (writers * RecordFormat.SizeOf(bytes));
         var lap = scale.Packets((journalBytes / group) + 1) * writers;
+        partitions = scale.Partitions(partitions);
         var payload = Payload.Of(bytes);
         var records = 0;
         return Task.FromResult(new Arms(
@@ -80,7 +81,8 @@ internal static class DurableAppendBenchmarks
 
     private static Task<Arms> OpenManyAsync(Scale scale)
     {
-        const int writers = 16, partitions = 1_000, burst = 500, bytes = 100, round = 4 << 20;
+        const int writers = 16, burst = 500, bytes = 100, round = 4 << 20;
+        var partitions = scale.Partitions(1_000);
         var records = scale.Packets(ManyRecords);
         var payload = Payload.Of(bytes);
         return Task.FromResult(new Arms(

@@ -55,7 +55,7 @@ internal static class DurableStartBenchmarks
                 var sessions = await engine.Sessions.GetCurrentSessionsAsync(new GetCurrentSessionsRequest { DataSource = Workload.DataSource });
                 Measure.Check(sessions.SessionKeys.Count, log.Sessions, "sessions");
                 Measure.Check((await broker.GetWatermarksAsync([BigLog.Source], default))[0].High, log.Records, "records");
-                if (isKilled) Measure.Check(await CountAsync(broker) - before, undrained, "records that the killed process had acknowledged");
+                if (isKilled) Measure.Check(await CountAsync(log, broker) - before, undrained, "records that the killed process had acknowledged");
                 return new Sample { [Start] = ready.TotalMilliseconds, [Log] = opened.TotalMilliseconds };
             },
             () =>
@@ -70,11 +70,11 @@ internal static class DurableStartBenchmarks
     private static async Task<long> KillAsync(BigLog log, int records)
     {
         long before;
-        await using (var broker = await log.OpenAsync()) before = await CountAsync(broker);
-        await using (await Child.LoadAsync(log.Directory, records)) return before;
+        await using (var broker = await log.OpenAsync()) before = await CountAsync(log, broker);
+        await using (await Child.LoadAsync(log, records)) return before;
     }
 
-    private static async Task<long> CountAsync(EmbeddedBroker broker) => (await broker.GetWatermarksAsync(BigLog.Others, default)).Sum(marks => marks.High);
+    private static async Task<long> CountAsync(BigLog log, EmbeddedBroker broker) => (await broker.GetWatermarksAsync(log.Others, default)).Sum(marks => marks.High);
 
     private static async Task<Arms> OpenMemoryAsync(Scale scale)
     {
@@ -82,9 +82,11 @@ internal static class DurableStartBenchmarks
         return new Arms(
             async () =>
             {
+                // What the last round left is not idle.
+                await (await log.OpenAsync()).DisposeAsync();
                 var nothing = await MeasureAsync(Child.IdleAsync());
-                var idle = await MeasureAsync(Child.RunAsync(log.Directory, 0));
-                var busy = await MeasureAsync(Child.RunAsync(log.Directory, scale.Packets(Appended)));
+                var idle = await MeasureAsync(Child.RunAsync(log, 0));
+                var busy = await MeasureAsync(Child.RunAsync(log, scale.Packets(Appended)));
                 return new Sample { ["idle"] = idle - nothing, ["after appends"] = busy - nothing, ["in all"] = idle };
             },
             async () => new Sample { ["in all"] = await MeasureAsync(Child.IdleAsync()) });

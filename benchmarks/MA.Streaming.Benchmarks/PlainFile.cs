@@ -64,6 +64,12 @@ internal static partial class PlainFile
         }
     }
 
+    /// <summary>Waits until the disk has nothing left to do; other systems than Linux are not asked.</summary>
+    public static void Sync()
+    {
+        if (OperatingSystem.IsLinux()) SyncAll();
+    }
+
     private static void Flush(SafeFileHandle file)
     {
         if (!OperatingSystem.IsLinux()) RandomAccess.FlushToDisk(file);
@@ -72,6 +78,9 @@ internal static partial class PlainFile
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     private static partial int FDataSync(SafeFileHandle file);
+
+    [LibraryImport("libc", EntryPoint = "sync")]
+    private static partial void SyncAll();
 
     [LibraryImport("libc", EntryPoint = "posix_fadvise")]
     private static partial int Advise(SafeFileHandle file, long offset, long length, int advice);

@@ -21,8 +21,14 @@ internal sealed class RunDirectory(string? parent, bool isDry) : IAsyncDisposabl
     /// <summary>A directory that does not exist yet.</summary>
     public string New(string name) => Path.Combine(_root ??= Make(), $"{++_made:D3}-{name}");
 
+    /// <summary>Lets the disk finish what earlier arms left it: files that were removed, pages that were not written yet.</summary>
+    public void Settle()
+    {
+        if (_root is not null && !isDry) PlainFile.Sync();
+    }
+
     /// <summary>The large log, made at the first call.</summary>
-    public Task<BigLog> BigLogAsync() => _bigLog ??= BigLog.MakeAsync(New("big"), isDry);
+    public Task<BigLog> BigLogAsync() => _bigLog ??= BigLog.MakeAsync(New("big"), new Scale(isDry, this));
 
     public ValueTask DisposeAsync()
     {

@@ -43,8 +43,8 @@ internal static class Runner
         await using var arms = await benchmark.OpenAsync(scale).WaitAsync(OpenTimeout);
         for (var i = 0; i < (scale.IsDry ? 0 : benchmark.WarmUps); i++)
         {
-            await RunAsync(arms.Subject);
-            await RunAsync(arms.Limit);
+            await RunAsync(arms.Subject, scale);
+            await RunAsync(arms.Limit, scale);
         }
 
         var subject = new List<Sample>();
@@ -52,8 +52,8 @@ internal static class Runner
         var main = benchmark.Metrics[0];
         for (var round = 1; round <= rounds; round++)
         {
-            subject.Add(await RunAsync(arms.Subject));
-            limit.Add(await RunAsync(arms.Limit));
+            subject.Add(await RunAsync(arms.Subject, scale));
+            limit.Add(await RunAsync(arms.Limit, scale));
             var (ours, theirs) = (Numbers.Short(subject[^1][main.Name]), Numbers.Short(limit[^1].GetValueOrDefault(main.Name)));
             await progress.WriteLineAsync($"  round {round}/{rounds}: {ours} against {theirs} {main.Unit}");
         }
@@ -62,8 +62,9 @@ internal static class Runner
         return new(benchmark, subject, limit, GC.GetTotalMemory(forceFullCollection: false), process.WorkingSet64);
     }
 
-    private static Task<Sample> RunAsync(Func<Task<Sample>> arm)
+    private static Task<Sample> RunAsync(Func<Task<Sample>> arm, Scale scale)
     {
+        scale.Files.Settle();
         GC.Collect();
         GC.WaitForPendingFinalizers();
         GC.Collect();
