@@ -132,7 +132,7 @@ internal sealed partial class Log : IDisposable
         {
             foreach (var append in _group)
             {
-                if (append.Partition is { } partition) Apply(partition, append, ref ready);
+                if (append.Partition is { } partition) Apply(partition, append.Record, append.Sequence, ref ready);
                 else hasNewTopics |= ApplyTopic(append.Topic, ref ready);
             }
 
@@ -194,7 +194,7 @@ internal sealed partial class Log : IDisposable
     /// are in memory; the caller looks again.
     /// </summary>
     /// <exception cref="BrokerException">Corrupt never; Unavailable when the disk refuses to read.</exception>
-    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, ref byte[] buffer)
+    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, SegmentScratch scratch)
     {
         try
         {
@@ -218,8 +218,7 @@ internal sealed partial class Log : IDisposable
                 limit = partition.ActiveLength > 0 && first == partition.ActiveBase ? partition.ActiveLength : long.MaxValue;
             }
 
-            using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-            if (file is not null)
+            if (scratch.Open(_files, Segment.Path(partition.Topic, partition.Source.Partition, first)) is { } file)
             {
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
@@ -230,7 +229,7 @@ internal sealed partial class Log : IDisposable
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
                 }
 
-                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref buffer);
+                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref scratch.Buffer, scratch.Records);
                 cursor = cursor with { Position = position, Offset = batch.NextOffset };
                 if (batch.Missing is { } missing) Report(partition, missing);
                 return batch;
@@ -271,12 +270,12 @@ internal sealed partial class Log : IDisposable
             }
 
             var cursor = default(SegmentCursor);
-            byte[] buffer = [];
+            using var scratch = new SegmentScratch();
             while (true)
             {
                 while (from < start)
                 {
-                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, ref buffer);
+                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
                     if (batch is null) break;
                     foreach (var record in batch.Records)
                     {
@@ -395,16 +394,16 @@ internal sealed partial class Log : IDisposable
         }
     }
 
-    private void Apply(PartitionLog partition, Append append, ref LogPosition? ready)
+    private void Apply(PartitionLog partition, in Record record, long sequence, ref LogPosition? ready)
     {
-        if (partition.Append(append.Record, append.Sequence, ref ready) is { } chunk)
+        if (partition.Append(record, sequence, ref ready) is { } chunk)
         {
             Interlocked.Add(ref _tailBytes, chunk.Overhead);
             _ages.Enqueue(chunk);
         }
 
-        Interlocked.Add(ref _tailBytes, append.Record.Bytes);
-        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(append.Record.Bytes));
+        Interlocked.Add(ref _tailBytes, record.Bytes);
+        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(record.Bytes));
         if (partition.IsDirty) return;
         partition.IsDirty = true;
         _dirty.Add(partition);
