@@ -79,6 +79,9 @@ public sealed class StreamingApiServer : IAsyncDisposable
     /// <summary>The services are served by the application that the server is mapped into; no port is opened.</summary>
     internal bool IsMapped { get; set; }
 
+    /// <summary>Cancelled when it begins to stop.</summary>
+    internal CancellationToken Stopping => _stop.Token;
+
     /// <summary>What it has counted; null when EnableMetrics is false.</summary>
     internal PrometheusMetrics? Metrics { get; }
 
@@ -250,7 +253,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
             HttpProtocols.Http2,
             _loggers,
             services => GrpcServices.Add(services, _ => this),
-            routes => GrpcServices.Map(routes, this),
+            routes => GrpcServices.Map(routes, this, healthAndReflection: true),
             limits => GrpcServices.SetLimits(limits, Options),
             stop);
 
