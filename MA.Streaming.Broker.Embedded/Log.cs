@@ -10,9 +10,7 @@ internal sealed class Append : TaskCompletionSource<Appended>
 {
     public Append(PartitionLog partition, in RecordData data) => (Partition, Data) = (partition, data);
 
-    /// <summary>Whoever waits for a topic may do so on any thread, and go on for long.</summary>
-    public Append(TopicSpec change)
-        : base(TaskCreationOptions.RunContinuationsAsynchronously) => Change = change;
+    public Append(TopicSpec change) => Change = change;
 
     public PartitionLog? Partition { get; }
 
@@ -124,13 +122,13 @@ internal sealed partial class Log : IDisposable
         }
 
         LogPosition? ready = null;
-        TaskCompletionSource? changed = null;
+        var hasNewTopics = false;
         lock (_applyGate)
         {
             foreach (var append in _group)
             {
                 if (append.Partition is { } partition) Apply(partition, append, ref ready);
-                else changed = ApplyTopic(append.Topic, ref ready) ?? changed;
+                else hasNewTopics |= ApplyTopic(append.Topic, ref ready);
             }
 
             _appliedGroup = _journal.NextGroup - 1;
@@ -139,7 +137,7 @@ internal sealed partial class Log : IDisposable
         foreach (var append in _group)
             append.TrySetResult(append.Partition is { } partition ? new Appended(partition.Source.Partition, append.Record.Offset, append.Record.Timestamp) : default);
         LogPosition.MakeReady(ready);
-        changed?.TrySetResult();
+        if (hasNewTopics) WakeTopicWatchers();
     }
 
     public PartitionLog? Find(TopicPartition source) =>
@@ -397,14 +395,15 @@ internal sealed partial class Log : IDisposable
         _dirty.Add(partition);
     }
 
-    private TaskCompletionSource? ApplyTopic(in TopicFormat format, ref LogPosition? ready)
+    /// <summary>True when there are new partitions; whoever watches is to be woken.</summary>
+    private bool ApplyTopic(in TopicFormat format, ref LogPosition? ready)
     {
         lock (_topicsGate)
         {
             _hasTopicsToCheckpoint = true;
             if (!_topics.TryGetValue(format.Name, out var topic)) topic = new Topic(format.Id, format.Name) { IsAttached = true };
             topic.KeepForever |= format.KeepForever;
-            if (format.Partitions <= topic.Partitions.Length) return null;
+            if (format.Partitions <= topic.Partitions.Length) return false;
             var before = topic.Partitions.Length;
             topic.GrowTo(format.Partitions);
             for (var i = before; i < topic.Partitions.Length; i++)
@@ -415,9 +414,20 @@ internal sealed partial class Log : IDisposable
 
             topic.Version = ++_topicsVersion;
             _topics[format.Name] = topic;
-            var changed = _topicsChanged;
-            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            return changed;
+            return true;
         }
+    }
+
+    // Once a group: a watcher that listed the topics in the middle of one waits for this very task.
+    private void WakeTopicWatchers()
+    {
+        TaskCompletionSource changed;
+        lock (_topicsGate)
+        {
+            changed = _topicsChanged;
+            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+
+        changed.TrySetResult();
     }
 }

@@ -5,6 +5,7 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
 using MA.Streaming.Core.Internal;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.Proto.Client.Remote;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -35,6 +36,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
     private NetworkPort? _grpc;
     private NetworkPort? _diagnostics;
     private IBroker? _broker;
+    private RemoteKeyGenerator? _keys;
     private volatile StreamApi? _engine;
     private volatile ServerHealth _health = new(false, ServerState.Idle, "it has not been started");
 
@@ -164,6 +166,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
                 return;
             }
 
+            if (Options.KeyGenerator is null) _keys = RemoteKeyGenerator.Of(_configuration, new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock });
             if (IsOpenToAll()) _logger.OpenToAll(Options.BindAddress);
             _running = RunAsync(_stop.Token);
             if (!IsMapped) await _firstTry.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -222,7 +225,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
 
     private async Task TryAsync(CancellationToken stop)
     {
-        var options = new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock, MeterScope = this };
+        var options = new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock, MeterScope = this, KeyGenerator = Options.KeyGenerator ?? _keys };
         var broker = Options.Broker ?? await BrokerSource.OpenAsync(_configuration, options, stop).ConfigureAwait(false);
         StreamApi? engine = null;
         try
@@ -292,6 +295,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
         await closing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // Cut short is a stop as well.
         if (_grpc is not null) await _grpc.DisposeAsync().ConfigureAwait(false);
         _engine = null;
+        _keys?.Dispose();
         if (_broker is not null && Options.Broker is null) await _broker.DisposeAsync().ConfigureAwait(false);
         _broker = null;
         if (_diagnostics is not null) await _diagnostics.DisposeAsync().ConfigureAwait(false);

@@ -16,7 +16,10 @@ internal sealed partial class HouseRules
 
     /// <summary>The product assemblies that this project references, and so the ones these rules see.</summary>
     private static readonly Assembly[] Product =
-        [.. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server" }.Select(name => Assembly.Load(new AssemblyName(name)))];
+    [
+        .. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server" }
+            .Select(name => Assembly.Load(new AssemblyName(name))),
+    ];
 
     private static readonly Type[] ProductTypes = [.. Product.SelectMany(TypeUse.WrittenTypes)];
 
@@ -31,6 +34,11 @@ internal sealed partial class HouseRules
         ("MA.Streaming.Broker.Embedded",
         [
             "Confluent", "Microsoft.AspNetCore", "Grpc", "Google.Protobuf", "MA.Streaming.Proto", "MA.Streaming.Broker", "MA.Streaming.Server",
+            "MA.Streaming.Tool",
+        ]),
+        ("MA.Streaming.Proto.Client.Remote",
+        [
+            "Confluent", "Microsoft.AspNetCore", "Grpc.AspNetCore", "MA.Streaming.Broker", "MA.Streaming.Proto.Client", "MA.Streaming.Server",
             "MA.Streaming.Tool",
         ]),
         ("MA.Streaming.Proto.Client.Local", ["Confluent", "Microsoft.AspNetCore", "Grpc.AspNetCore", "MA.Streaming.Server", "MA.Streaming.Tool"]),
