@@ -1,4 +1,3 @@
-using System.Diagnostics.Metrics;
 using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
@@ -23,11 +22,9 @@ internal sealed class StreamServer : IAsyncDisposable
 {
     private readonly IAsyncDisposable _server;
     private readonly ChannelBase _channel;
-    private readonly AcceptedConnections? _accepted;
 
-    private StreamServer(IAsyncDisposable server, IBroker broker, ChannelBase channel, AcceptedConnections? accepted)
+    private StreamServer(IAsyncDisposable server, IBroker broker, ChannelBase channel)
     {
-        _accepted = accepted;
         _server = server;
         Broker = broker;
         _channel = channel;
@@ -45,7 +42,7 @@ internal sealed class StreamServer : IAsyncDisposable
     public string Address { get; private init; } = "";
 
     /// <summary>How many TCP connections it has accepted.</summary>
-    public int TcpConnections => _accepted?.Count ?? 0;
+    public int TcpConnections => Support.TcpConnections.At(new Uri($"http://{Address}").Port);
 
     public CallInvoker Invoker { get; }
 
@@ -72,22 +69,18 @@ internal sealed class StreamServer : IAsyncDisposable
             channel.Bind(binder => ConnectionManagerService.BindService(binder, api.ConnectionManager));
             channel.Bind(binder => SessionManagementService.BindService(binder, api.SessionManagement));
             channel.Bind(binder => DataFormatManagerService.BindService(binder, api.DataFormatManager));
-            return new StreamServer(api, broker, channel, null);
+            return new StreamServer(api, broker, channel);
         }
 
         var settings = StreamingApiServerOptions.From(configuration);
         settings.Broker = broker;
         settings.StreamApiPort = port;
-        settings.KeyGenerator = options.KeyGenerator;
         settings.PrometheusMetricPort = 0;
+        Support.TcpConnections.Count();
         var server = new StreamingApiServer(settings, options.LoggerFactory, options.Clock);
-        var accepted = new AcceptedConnections();
         await server.StartAsync(token);
-
-        // A given port is opened on every loopback address.
-        var address = new Uri(server.Addresses[0]);
-        accepted.Port = address.Port;
-        return new StreamServer(server, broker, GrpcChannel.ForAddress(address), accepted) { Address = address.Authority };
+        var address = server.Addresses.Single();
+        return new StreamServer(server, broker, GrpcChannel.ForAddress(address)) { Address = new Uri(address).Authority };
     }
 
     /// <summary>Stops the server while its clients are still connected.</summary>
@@ -98,35 +91,5 @@ internal sealed class StreamServer : IAsyncDisposable
         // The client first: calls that a test left open end with it.
         (_channel as IDisposable)?.Dispose();
         await _server.DisposeAsync();
-        _accepted?.Dispose();
-    }
-
-    /// <summary>Counts what the web server says it accepted on a port.</summary>
-    private sealed class AcceptedConnections : IDisposable
-    {
-        private readonly MeterListener _listener = new();
-        private int _count;
-
-        public AcceptedConnections()
-        {
-            _listener.InstrumentPublished = (instrument, listener) =>
-            {
-                if (instrument is { Meter.Name: "Microsoft.AspNetCore.Server.Kestrel", Name: "kestrel.active_connections" }) listener.EnableMeasurementEvents(instrument);
-            };
-            _listener.SetMeasurementEventCallback<long>((_, change, tags, _) =>
-            {
-                foreach (var tag in tags)
-                {
-                    if (change > 0 && tag.Key == "server.port" && Equals(tag.Value, Port)) Interlocked.Increment(ref _count);
-                }
-            });
-            _listener.Start();
-        }
-
-        public int Port { get; set; }
-
-        public int Count => Volatile.Read(ref _count);
-
-        public void Dispose() => _listener.Dispose();
     }
 }

@@ -16,10 +16,7 @@ internal sealed partial class HouseRules
 
     /// <summary>The product assemblies that this project references, and so the ones these rules see.</summary>
     private static readonly Assembly[] Product =
-    [
-        .. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server" }
-            .Select(name => Assembly.Load(new AssemblyName(name))),
-    ];
+        [.. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server" }.Select(name => Assembly.Load(new AssemblyName(name)))];
 
     private static readonly Type[] ProductTypes = [.. Product.SelectMany(TypeUse.WrittenTypes)];
 
