@@ -33,6 +33,9 @@ public sealed record StreamApiOptions
     /// <summary>True where no network is between engine and client: closing a connection then abandons the response that its read is
     /// writing at once, without <see cref="StreamingApiLimits.CloseGrace"/>.</summary>
     public bool IsInProcess { get; init; }
+
+    /// <summary>The scope of the engine's meter, by which a listener tells several engines of one process apart.</summary>
+    internal object? MeterScope { get; init; }
 }
 
 /// <summary>The engine could not be started.</summary>
@@ -51,7 +54,7 @@ public sealed class StreamApi : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly TimeProvider _clock;
     private readonly OpenCalls _calls = new();
-    private readonly Telemetry _telemetry = new();
+    private readonly Telemetry _telemetry;
     private readonly TopicDirectory _directory;
     private readonly ConnectionTable _connections;
     private readonly SessionCatalog? _sessions;
@@ -67,6 +70,7 @@ public sealed class StreamApi : IAsyncDisposable
         _broker = broker;
         _clock = options.Clock;
         _logger = options.LoggerFactory.CreateLogger("MA.Streaming");
+        _telemetry = new Telemetry(options.MeterScope);
         var limits = options.IsInProcess ? _own.Limits with { CloseGrace = TimeSpan.Zero } : _own.Limits;
         var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
         _directory = new TopicDirectory(broker, _logger, _clock);
@@ -79,6 +83,11 @@ public sealed class StreamApi : IAsyncDisposable
             {
                 _expiry = new SessionExpiry(_sessions, _own.SessionIdleTimeout, !broker.Info.IsShared, _clock, _logger);
             }
+        }
+
+        else
+        {
+            _telemetry.ObserveSessions(() => 0, () => []);
         }
 
         _formats = new DataFormatCatalog(

@@ -16,6 +16,8 @@ internal sealed record Metric(string Name, string Unit, Target? Target = null)
 {
     public static Metric Rate(double? atLeast = null) => new("rate", "packets/s", atLeast is { } bound ? Target.AtLeast(bound) : null);
 
+    public static Metric RateRatio(double atLeast) => new("rate", "packets/s", Target.RatioAtLeast(atLeast));
+
     public static Metric Allocated => new("allocated", "B/packet");
 }
 
@@ -27,6 +29,8 @@ internal sealed record Target(double Bound, bool IsFloor, bool IsOfRatio)
     public static Target AtMost(double bound) => new(bound, IsFloor: false, IsOfRatio: false);
 
     public static Target RatioAtLeast(double bound) => new(bound, IsFloor: true, IsOfRatio: true);
+
+    public static Target RatioAtMost(double bound) => new(bound, IsFloor: false, IsOfRatio: true);
 
     public bool IsMet(double subject, double ratio)
     {

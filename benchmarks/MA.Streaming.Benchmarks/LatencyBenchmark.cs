@@ -9,7 +9,7 @@ namespace MA.Streaming.Benchmarks;
 internal static class LatencyBenchmark
 {
     private const int PacketsASecond = 10_000;
-    private static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
 
     public static Benchmark Latency { get; } = new(
         "latency",
@@ -30,7 +30,7 @@ internal static class LatencyBenchmark
             () => RunAsync(engine.Writer, engine.Reader, connection, time), () => RunAsync(bare.Writer, bare.Reader, connection, time), engine);
     }
 
-    private static async Task<Sample> RunAsync(
+    public static async Task<Sample> RunAsync(
         PacketWriterService.PacketWriterServiceClient writer, PacketReaderService.PacketReaderServiceClient reader, Connection connection, TimeSpan time)
     {
         var packets = (int)(time.TotalSeconds * PacketsASecond);
@@ -80,7 +80,7 @@ internal static class LatencyBenchmark
     }
 
     /// <summary>What is written to the one service is what the other one hands out.</summary>
-    private sealed class QueueService
+    public sealed class QueueService
     {
         private readonly Channel<ReadPacketsResponse> _queue = Channel.CreateBounded<ReadPacketsResponse>(4096);
 

@@ -11,5 +11,6 @@ internal static class Suite
         LatencyBenchmark.Latency,
         .. AllocationBenchmarks.All,
         .. FanOutBenchmarks.All,
+        .. NetworkBenchmarks.All,
     ];
 }

@@ -49,6 +49,29 @@ internal static class Workload
         return request;
     }
 
+    /// <summary>Asks for a connection to the one stream, from the beginning (0) or the end (-1).</summary>
+    public static NewConnectionRequest ConnectionRequest(long offset) => new()
+    {
+        Details = new ConnectionDetails { DataSource = DataSource, Streams = { Stream }, StreamOffsets = { offset }, ExcludeMainStream = true },
+    };
+
+    /// <summary>Writes packets with ids from 1 on, and formats in turn.</summary>
+    public static async Task FillAsync(PacketWriterService.PacketWriterServiceClient writer, int packets, IReadOnlyList<ulong>? formats = null)
+    {
+        using var call = writer.WriteDataPackets();
+        for (var id = 1; id <= packets; id++)
+        {
+            var packet = Packet((ulong)id, formats?[id % formats.Count] ?? 7);
+            await call.RequestStream.WriteAsync(new WriteDataPacketsRequest
+            {
+                Details = { new DataPacketDetails { DataSource = DataSource, Stream = Stream, Message = packet } },
+            });
+        }
+
+        await call.RequestStream.CompleteAsync();
+        await call.ResponseAsync;
+    }
+
     public static PacketResponse Response(ulong id) =>
         new() { Packet = Packet(id), Stream = Stream, SubmitTime = new() { Seconds = 1_700_000_000 }, Offset = (long)id, Partition = 0 };
 }
@@ -82,10 +105,7 @@ internal sealed class Engine : IAsyncDisposable
 
     /// <summary>A connection to the one stream, from the beginning (0) or the end (-1).</summary>
     public Connection Connect(long offset) =>
-        _api.GetConnectionManagerClient().NewConnection(new NewConnectionRequest
-        {
-            Details = new ConnectionDetails { DataSource = Workload.DataSource, Streams = { Workload.Stream }, StreamOffsets = { offset }, ExcludeMainStream = true },
-        }).Connection;
+        _api.GetConnectionManagerClient().NewConnection(Workload.ConnectionRequest(offset)).Connection;
 
     public void Close(Connection connection) =>
         _api.GetConnectionManagerClient().CloseConnection(new CloseConnectionRequest { Connection = connection });
@@ -98,21 +118,7 @@ internal sealed class Engine : IAsyncDisposable
     }
 
     /// <summary>Writes packets with ids from 1 on, and formats in turn.</summary>
-    public async Task FillAsync(int packets, IReadOnlyList<ulong>? formats = null)
-    {
-        using var call = Writer.WriteDataPackets();
-        for (var id = 1; id <= packets; id++)
-        {
-            var packet = Workload.Packet((ulong)id, formats?[id % formats.Count] ?? 7);
-            await call.RequestStream.WriteAsync(new WriteDataPacketsRequest
-            {
-                Details = { new DataPacketDetails { DataSource = Workload.DataSource, Stream = Workload.Stream, Message = packet } },
-            });
-        }
-
-        await call.RequestStream.CompleteAsync();
-        await call.ResponseAsync;
-    }
+    public Task FillAsync(int packets, IReadOnlyList<ulong>? formats = null) => Workload.FillAsync(Writer, packets, formats);
 
     public ValueTask DisposeAsync() => _api.DisposeAsync();
 }

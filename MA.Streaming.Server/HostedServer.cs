@@ -1,0 +1,23 @@
+using Microsoft.Extensions.Hosting;
+
+namespace MA.Streaming.Hosting;
+
+/// <summary>A server as part of a host: it starts with it, and drains as soon as the host begins to stop, before a web server of the
+/// same host waits for calls that would stay open.</summary>
+internal sealed class HostedServer : IHostedService, IDisposable
+{
+    private readonly StreamingApiServer _server;
+    private readonly CancellationTokenRegistration _stopping;
+
+    public HostedServer(StreamingApiServer server, IHostApplicationLifetime lifetime)
+    {
+        _server = server;
+        _stopping = lifetime.ApplicationStopping.UnsafeRegister(static server => _ = ((StreamingApiServer)server!).StopAsync(), server);
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken) => _server.StartAsync(cancellationToken);
+
+    public Task StopAsync(CancellationToken cancellationToken) => _server.StopAsync(cancellationToken);
+
+    public void Dispose() => _stopping.Dispose();
+}
