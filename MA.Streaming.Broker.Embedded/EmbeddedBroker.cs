@@ -377,7 +377,7 @@ public sealed class EmbeddedBroker : IBroker
         }
         finally
         {
-            reader.Leave();
+            reader.Dispose();
         }
     }
 

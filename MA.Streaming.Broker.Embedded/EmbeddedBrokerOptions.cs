@@ -1,28 +1,5 @@
 namespace MA.Streaming.Broker.Embedded;
 
-/// <summary>What an acknowledgement of the embedded broker survives.</summary>
-public sealed class CommitPolicy
-{
-    private CommitPolicy(string name, string durability, bool flushes) => (Name, Durability, Flushes) = (name, durability, flushes);
-
-    /// <summary>Acknowledged when the disk has confirmed it: survives the loss of process, machine and power. The default.</summary>
-    public static CommitPolicy Durable { get; } = new("Durable", "durable: survives the loss of process, machine and power", true);
-
-    /// <summary>Acknowledged when the operating system has it: survives the process, not the power.</summary>
-    public static CommitPolicy Written { get; } = new("Written", "written: survives the loss of the process, not of power", false);
-
-    /// <summary>The policy's name.</summary>
-    public string Name { get; }
-
-    /// <summary>What an acknowledgement survives, in words.</summary>
-    public string Durability { get; }
-
-    internal bool Flushes { get; }
-
-    /// <inheritdoc/>
-    public override string ToString() => Name;
-}
-
 /// <summary>How an embedded broker keeps its log.</summary>
 public sealed record EmbeddedBrokerOptions
 {

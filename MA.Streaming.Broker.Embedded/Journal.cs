@@ -76,7 +76,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
             throw;
         }
 
-        if (policy.Flushes) Flush(file);
+        if (policy == CommitPolicy.Durable) Flush(file);
 
         _position += GroupFormat.HeaderBytes + recordBytes;
         file.LastGroup = NextGroup++;

@@ -284,16 +284,15 @@ internal sealed partial class Log
         {
             if (Segment.ReadHead(file) is not { } head) return false;
             partition.ActiveFileId = head.FileId;
-            var path = Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base);
-            var entries = Segment.ReadIndex(_files, path, head.FileId, partition.ActiveLength);
-            using var index = _files.Open(path, create: false);
-            if (index is not null)
+            using var index = _files.Open(Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base), create: false);
+            var entries = Segment.ReadIndex(index, head.FileId, partition.ActiveLength);
+            var bytes = new byte[entries.Count * IndexEntry.Bytes];
+            if (index is not null && index.Length != bytes.Length)
             {
                 // Rewritten, because what stands between and behind the good entries would hide those that come.
-                var bytes = new byte[entries.Count * IndexEntry.Bytes];
                 for (var i = 0; i < entries.Count; i++) entries[i].Write(bytes.AsSpan(i * IndexEntry.Bytes), head.FileId);
-                index.SetLength(0);
                 index.Write(0, bytes);
+                index.SetLength(bytes.Length);
             }
 
             partition.IndexCount = entries.Count;

@@ -140,7 +140,7 @@ internal sealed partial class Log
             LogPosition? none = null;
             if (header.Offset > partition.High) Skip(partition, header.Offset);
             partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
-            Apply(partition, new Append(partition, default) { Record = record, Sequence = header.Sequence }, ref none);
+            Apply(partition, record, header.Sequence, ref none);
             partition.NextOffset = partition.High;
         }
 

@@ -10,9 +10,7 @@ internal sealed class Append : TaskCompletionSource<Appended>
 {
     public Append(PartitionLog partition, in RecordData data) => (Partition, Data) = (partition, data);
 
-    /// <summary>Whoever waits for a topic may do so on any thread, and go on for long.</summary>
-    public Append(TopicSpec change)
-        : base(TaskCreationOptions.RunContinuationsAsynchronously) => Change = change;
+    public Append(TopicSpec change) => Change = change;
 
     public PartitionLog? Partition { get; }
 
@@ -129,13 +127,13 @@ internal sealed partial class Log : IDisposable
         }
 
         LogPosition? ready = null;
-        TaskCompletionSource? changed = null;
+        var hasNewTopics = false;
         lock (_applyGate)
         {
             foreach (var append in _group)
             {
-                if (append.Partition is { } partition) Apply(partition, append, ref ready);
-                else changed = ApplyTopic(append.Topic, ref ready) ?? changed;
+                if (append.Partition is { } partition) Apply(partition, append.Record, append.Sequence, ref ready);
+                else hasNewTopics |= ApplyTopic(append.Topic, ref ready);
             }
 
             _appliedGroup = _journal.NextGroup - 1;
@@ -144,7 +142,7 @@ internal sealed partial class Log : IDisposable
         foreach (var append in _group)
             append.TrySetResult(append.Partition is { } partition ? new Appended(partition.Source.Partition, append.Record.Offset, append.Record.Timestamp) : default);
         LogPosition.MakeReady(ready);
-        changed?.TrySetResult();
+        if (hasNewTopics) WakeTopicWatchers();
         return _group.Count;
     }
 
@@ -196,7 +194,7 @@ internal sealed partial class Log : IDisposable
     /// are in memory; the caller looks again.
     /// </summary>
     /// <exception cref="BrokerException">Corrupt never; Unavailable when the disk refuses to read.</exception>
-    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, ref byte[] buffer)
+    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, SegmentScratch scratch)
     {
         try
         {
@@ -220,8 +218,7 @@ internal sealed partial class Log : IDisposable
                 limit = partition.ActiveLength > 0 && first == partition.ActiveBase ? partition.ActiveLength : long.MaxValue;
             }
 
-            using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-            if (file is not null)
+            if (scratch.Open(_files, Segment.Path(partition.Topic, partition.Source.Partition, first)) is { } file)
             {
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
@@ -232,7 +229,7 @@ internal sealed partial class Log : IDisposable
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
                 }
 
-                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref buffer);
+                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref scratch.Buffer, scratch.Records);
                 cursor = cursor with { Position = position, Offset = batch.NextOffset };
                 if (batch.Missing is { } missing) Report(partition, missing);
                 return batch;
@@ -273,12 +270,12 @@ internal sealed partial class Log : IDisposable
             }
 
             var cursor = default(SegmentCursor);
-            byte[] buffer = [];
+            using var scratch = new SegmentScratch();
             while (true)
             {
                 while (from < start)
                 {
-                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, ref buffer);
+                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
                     if (batch is null) break;
                     foreach (var record in batch.Records)
                     {
@@ -397,28 +394,29 @@ internal sealed partial class Log : IDisposable
         }
     }
 
-    private void Apply(PartitionLog partition, Append append, ref LogPosition? ready)
+    private void Apply(PartitionLog partition, in Record record, long sequence, ref LogPosition? ready)
     {
-        if (partition.Append(append.Record, append.Sequence, ref ready) is { } chunk)
+        if (partition.Append(record, sequence, ref ready) is { } chunk)
         {
             Interlocked.Add(ref _tailBytes, chunk.Overhead);
             _ages.Enqueue(chunk);
         }
 
-        Interlocked.Add(ref _tailBytes, append.Record.Bytes);
-        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(append.Record.Bytes));
+        Interlocked.Add(ref _tailBytes, record.Bytes);
+        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(record.Bytes));
         if (partition.IsDirty) return;
         partition.IsDirty = true;
         _dirty.Add(partition);
     }
 
-    private TaskCompletionSource? ApplyTopic(in TopicFormat format, ref LogPosition? ready)
+    /// <summary>True when there are new partitions; whoever watches is to be woken.</summary>
+    private bool ApplyTopic(in TopicFormat format, ref LogPosition? ready)
     {
         lock (_topicsGate)
         {
             if (!_topics.TryGetValue(format.Name, out var topic)) topic = new Topic(format.Id, format.Name) { IsAttached = true };
             topic.KeepForever |= format.KeepForever;
-            if (format.Partitions <= topic.Partitions.Length) return null;
+            if (format.Partitions <= topic.Partitions.Length) return false;
             var before = topic.Partitions.Length;
             topic.GrowTo(format.Partitions);
             for (var i = before; i < topic.Partitions.Length; i++)
@@ -428,9 +426,20 @@ internal sealed partial class Log : IDisposable
 
             topic.Version = ++_topicsVersion;
             _topics[format.Name] = topic;
-            var changed = _topicsChanged;
-            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            return changed;
+            return true;
         }
+    }
+
+    // Once a group: a watcher that listed the topics in the middle of one waits for this very task.
+    private void WakeTopicWatchers()
+    {
+        TaskCompletionSource changed;
+        lock (_topicsGate)
+        {
+            changed = _topicsChanged;
+            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+
+        changed.TrySetResult();
     }
 }

@@ -13,8 +13,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 101, Level = LogLevel.Information, Message = "Stream API stopped")]
     public static partial void Stopped(this ILogger logger);
 
-    [LoggerMessage(EventId = 102, Level = LogLevel.Warning, Message = "BrokerUrl is not set: using memory:, where records live only as long as this process")]
-    public static partial void NoBrokerUrl(this ILogger logger);
+    [LoggerMessage(EventId = 102, Level = LogLevel.Information, Message = "BrokerUrl is not set: using the durable log in {Directory}")]
+    public static partial void NoBrokerUrl(this ILogger logger, string directory);
 
     [LoggerMessage(EventId = 103, Level = LogLevel.Warning, Message = "StreamCreationStrategy is PartitionBased without PartitionMappings: every stream is the main stream")]
     public static partial void NoMappings(this ILogger logger);
@@ -79,4 +79,9 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 601, Level = LogLevel.Warning, Message = "Data source {DataSource}: registering the format of a packet failed; it is tried again with the next one")]
     public static partial void AutoRegisterFailed(this ILogger logger, string dataSource, Exception exception);
+
+    // 700: keys
+
+    [LoggerMessage(EventId = 700, Level = LogLevel.Warning, Message = "The key generator has no directory: after a restart its numbers may come again if the clock went back meanwhile")]
+    public static partial void KeyFloorNotKept(this ILogger logger);
 }

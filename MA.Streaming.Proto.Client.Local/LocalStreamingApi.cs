@@ -1,9 +1,9 @@
 using Grpc.Core;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
-using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configuration;
+using MA.Streaming.Proto.Client.Remote;
 
 namespace MA.Streaming.Proto.Client.Local;
 
@@ -15,6 +15,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
 {
     private readonly StreamApi _api;
     private readonly Core.Broker.IBroker? _ownBroker;
+    private readonly RemoteKeyGenerator? _keys;
     private readonly InProcessChannel _channel;
     private readonly ConnectionManagerService.ConnectionManagerServiceClient _connections;
     private readonly DataFormatManagerService.DataFormatManagerServiceClient _formats;
@@ -22,10 +23,11 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     private readonly PacketWriterService.PacketWriterServiceClient _writer;
     private readonly SessionManagementService.SessionManagementServiceClient _sessions;
 
-    private LocalStreamingApi(StreamApi api, Core.Broker.IBroker? ownBroker, TimeProvider clock)
+    private LocalStreamingApi(StreamApi api, Core.Broker.IBroker? ownBroker, RemoteKeyGenerator? keys, TimeProvider clock)
     {
         _api = api;
         _ownBroker = ownBroker;
+        _keys = keys;
         _channel = new InProcessChannel((method, status, duration) => api.Telemetry.RpcEnded(method, Name(status), duration), clock);
         _channel.Bind(binder => PacketWriterService.BindService(binder, api.PacketWriter), takesRequestsAtOnce: true);
         _channel.Bind(binder => PacketReaderService.BindService(binder, api.PacketReader));
@@ -40,6 +42,9 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         _sessions = new(invoker);
     }
 
+    /// <summary>The broker in force: <c>memory:</c>, <c>embedded:</c> and the full path, or Kafka's servers.</summary>
+    public string BrokerName => _api.BrokerName;
+
     /// <summary>The channel, for interceptors and generated clients of one's own.</summary>
     public ChannelBase Channel => _channel;
 
@@ -48,14 +53,14 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     /// <param name="options">Logging and clock.</param>
     /// <param name="cancellationToken">Gives up; nothing is left running.</param>
     /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
-    /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
+    /// <exception cref="InitialisationException">The broker could not be opened, or made no progress for InitialisationTimeoutSeconds.</exception>
     public static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, StreamApiOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(configuration);
         options ??= StreamApiOptions.Default;
         StreamApi.CheckConfiguration(configuration);
-        var broker = OpenBroker(configuration, options);
+        var broker = await BrokerSource.OpenAsync(configuration, options, cancellationToken).ConfigureAwait(false);
         try
         {
             return await StartAsync(configuration, broker, ownsBroker: true, options, cancellationToken).ConfigureAwait(false);
@@ -95,6 +100,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     {
         _channel.Close();
         await _api.DisposeAsync().ConfigureAwait(false);
+        _keys?.Dispose();
         if (_ownBroker is not null) await _ownBroker.DisposeAsync().ConfigureAwait(false);
     }
 
@@ -102,27 +108,18 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     internal static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, Core.Broker.IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
     {
-        var api = await StreamApi.StartAsync(configuration, broker, options with { IsInProcess = true }, cancellationToken).ConfigureAwait(false);
-        return new LocalStreamingApi(api, ownsBroker ? broker : null, options.Clock);
-    }
-
-    private static MemoryBroker OpenBroker(IStreamingApiConfiguration configuration, StreamApiOptions options)
-    {
-        if (configuration.UseRemoteKeyGenerator)
+        var keys = options.KeyGenerator is null ? RemoteKeyGenerator.Of(configuration, options) : null;
+        try
         {
-            throw new ConfigurationException("UseRemoteKeyGenerator", "true", "false: the client of a key generator service is not part of this version");
+            var ofThisProcess = options with { IsInProcess = true, KeyGenerator = options.KeyGenerator ?? keys };
+            var api = await StreamApi.StartAsync(configuration, broker, ofThisProcess, cancellationToken).ConfigureAwait(false);
+            return new LocalStreamingApi(api, ownsBroker ? broker : null, keys, options.Clock);
         }
-
-        var url = configuration.BrokerUrl;
-        if (string.IsNullOrEmpty(url)) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl();
-        else if (url != "memory:")
+        catch
         {
-            throw new ConfigurationException("BrokerUrl", $"'{url}'", url.StartsWith("embedded:", StringComparison.Ordinal)
-                ? "'memory:': the durable embedded log (embedded:) is not part of this version"
-                : "'memory:': Kafka (host:port) is not part of this version");
+            keys?.Dispose();
+            throw;
         }
-
-        return new MemoryBroker(clock: options.Clock);
     }
 
     private static string Name(StatusCode status) => status.ToString();

@@ -28,6 +28,7 @@ internal static class ConfigurationValidation
             throw Bad("StreamCreationStrategy", (int)configuration.StreamCreationStrategy, "1 (PartitionBased) or 2 (TopicBased)");
         }
 
+        BrokerAddress.Parse(configuration.BrokerUrl);
         InRange("StreamApiPort", configuration.StreamApiPort, 0, 65_535);
         InRange("InitialisationTimeoutSeconds", configuration.InitialisationTimeoutSeconds, 1, 86_400);
         CheckMappings(configuration.PartitionMappings ?? []);
@@ -70,6 +71,7 @@ internal static class ConfigurationValidation
         NotNegative("SessionIdleTimeout", configuration.SessionIdleTimeout);
         NotNegative("ConnectionIdleTimeout", configuration.ConnectionIdleTimeout);
         InRange("DrainTimeoutSeconds", configuration.DrainTimeoutSeconds, 0, 3_600);
+        CheckEmbedded(configuration.Embedded);
         var limits = configuration.Limits;
         InRange("Limits.PacketBytesMax", limits.PacketBytesMax, 1, StreamingApiLimits.Default.PacketBytesMax);
         InRange("Limits.PendingBytesMax", limits.PendingBytesMax, 1, long.MaxValue);
@@ -84,6 +86,18 @@ internal static class ConfigurationValidation
         {
             throw Bad("Limits.WriteTimeout", limits.WriteTimeout, "more than zero and at most one day");
         }
+    }
+
+    private static void CheckEmbedded(EmbeddedLogOptions embedded)
+    {
+        const int mebibyte = 1 << 20;
+        if (embedded.RetentionAge is { } age && (age <= TimeSpan.Zero || age > TimeSpan.FromDays(36_500)))
+            throw Bad("Embedded.RetentionAge", age, "more than zero and at most 36500 days, or null (never)");
+        if (embedded.RetentionBytes is { } bytes) InRange("Embedded.RetentionBytes", bytes, 1, long.MaxValue);
+        InRange("Embedded.SegmentBytesMax", embedded.SegmentBytesMax, mebibyte, 1024 * mebibyte);
+        InRange("Embedded.UndrainedBytesMax", embedded.UndrainedBytesMax, 4 * mebibyte, 512L * mebibyte);
+        InRange("Embedded.TailBytesMax", embedded.TailBytesMax, 0, 65_536L * mebibyte);
+        InRange("Embedded.DiskReserveBytes", embedded.DiskReserveBytes, 0, long.MaxValue);
     }
 
     private static void InRange(string key, long value, long min, long max)

@@ -7,7 +7,8 @@ namespace MA.Streaming.Core.Configs;
 /// that names key, value and what is allowed.
 /// </summary>
 /// <param name="streamCreationStrategy">How streams become topics and partitions; default TopicBased.</param>
-/// <param name="brokerUrl">The broker: <c>memory:</c>, <c>embedded:</c>, <c>embedded:PATH</c> or Kafka's <c>host:port[,host:port…]</c>.</param>
+/// <param name="brokerUrl">The broker: <c>embedded:</c> (the default: a durable log in <c>./stream-api-data</c>), <c>embedded:PATH</c>,
+/// <c>memory:</c> or Kafka's <c>host:port[,host:port…]</c>.</param>
 /// <param name="partitionMappings">PartitionBased: which stream is kept in which partition; default none.</param>
 /// <param name="streamApiPort">The gRPC port of a server, 0 (any free one) to 65535.</param>
 /// <param name="integrateSessionManagement">False: the session rpcs answer success=false and keep nothing.</param>
@@ -69,6 +70,9 @@ public sealed class StreamingApiConfiguration(
 
     /// <summary>How long a shutdown waits for open calls to finish, in seconds, 0 to 3600. Default 30.</summary>
     public int DrainTimeoutSeconds { get; init; } = 30;
+
+    /// <summary>How the durable embedded log keeps its records.</summary>
+    public EmbeddedLogOptions Embedded { get; init; } = EmbeddedLogOptions.Default;
 
     /// <summary>The bounds of the engine.</summary>
     public StreamingApiLimits Limits { get; init; } = StreamingApiLimits.Default;

@@ -6,6 +6,14 @@ namespace MA.Streaming.IntegrationTests.Samples;
 /// <summary>What a program left behind.</summary>
 internal sealed record ProgramResult(int ExitCode, string Output, string Errors);
 
+/// <summary>A folder for programs to run in, which are not to meet in one log; removed with everything in it.</summary>
+internal sealed class WorkingFolder : IDisposable
+{
+    public string Path { get; } = Directory.CreateTempSubdirectory("stream-api-sample-").FullName;
+
+    public void Dispose() => Directory.Delete(Path, recursive: true);
+}
+
 /// <summary>Starts the sample programs as people do, and never waits for one for ever.</summary>
 internal static class SampleProgram
 {
@@ -20,13 +28,19 @@ internal static class SampleProgram
 
     public static async Task<ProgramResult> RunAsync(string name, params string[] arguments)
     {
-        using var process = Start(name, arguments);
+        using var folder = new WorkingFolder();
+        return await RunInAsync(folder, name, arguments);
+    }
+
+    public static async Task<ProgramResult> RunInAsync(WorkingFolder folder, string name, params string[] arguments)
+    {
+        using var process = Start(folder, name, arguments);
         return await FinishAsync(process);
     }
 
-    public static Process Start(string name, params string[] arguments)
+    public static Process Start(WorkingFolder folder, string name, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Root };
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder.Path };
         start.ArgumentList.Add(Path.Combine(Root, "samples", name, Output(), $"{name}.dll"));
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
         return Process.Start(start)!;

@@ -68,7 +68,7 @@ public sealed partial class TelemetrySampleTests
     [TestCase("--speed: a value is missing; allowed: a number from 1 to 1000, or max", "--speed")]
     [TestCase("--laps: given twice, as '1' and '2'", "--laps", "1", "--laps", "2")]
     [TestCase("--laps: '2' does not go with --log; a recorded log is played as it is", "--log", ".", "--laps", "2")]
-    [TestCase("'--fast' is no option; allowed: --laps, --seed, --speed, --log, --help", "--fast")]
+    [TestCase("'--fast' is no option; allowed: --laps, --seed, --speed, --log, --broker, --help", "--fast")]
     public async Task Telemetry_WrongArguments_ExitsWithTwo(string message, params string[] arguments)
     {
         var result = await SampleProgram.TelemetryAsync(arguments);
@@ -82,14 +82,15 @@ public sealed partial class TelemetrySampleTests
         var result = await SampleProgram.TelemetryAsync("--help");
 
         Assert.That(result.ExitCode, Is.Zero);
-        foreach (var option in new[] { "--laps", "--seed", "--speed", "--log", "--help", "exit code" }) Assert.That(result.Output, Does.Contain(option));
+        foreach (var option in new[] { "--laps", "--seed", "--speed", "--log", "--broker", "--help", "exit code" }) Assert.That(result.Output, Does.Contain(option));
     }
 
     [Test]
     [Platform(Exclude = "Win", Reason = "there is no SIGINT to send")]
     public async Task Telemetry_Interrupted_EndsTheSessionAndStillCompares()
     {
-        using var process = SampleProgram.Start("Telemetry", "--speed", "1");
+        using var folder = new WorkingFolder();
+        using var process = SampleProgram.Start(folder, "Telemetry", "--speed", "1");
         var firstLine = await process.StandardOutput.ReadLineAsync().WaitAsync(SampleProgram.Deadline);
         using (var kill = Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)])!) await kill.WaitForExitAsync();
 
@@ -106,7 +107,72 @@ public sealed partial class TelemetrySampleTests
         var result = await SampleProgram.RunAsync("QuickStart");
 
         Assert.That(result.ExitCode, Is.Zero, result.Errors);
-        Assert.That(Regex.Replace(result.Output, @"^\d+ ", "", RegexOptions.Multiline), Is.EqualTo("vCar = 71.3 Valid\nvCar = 72.1 Valid\nvCar = 72.8 Valid\n"));
+        Assert.That(
+            QuickStartPatterns().Replace(result.Output, ""), Is.EqualTo("vCar = 71.3 Valid\nvCar = 72.1 Valid\nvCar = 72.8 Valid\nsession \n"));
+    }
+
+    [Test]
+    public async Task QuickStart_RunTwice_ShowsBothSessions()
+    {
+        using var folder = new WorkingFolder();
+        var first = await SampleProgram.RunInAsync(folder, "QuickStart");
+        var second = await SampleProgram.RunInAsync(folder, "QuickStart");
+
+        Assert.That(second.ExitCode, Is.Zero, second.Errors);
+        var (once, twice) = (Sessions(first), Sessions(second));
+        Assert.That(once, Has.Length.EqualTo(1));
+        Assert.That(twice, Has.Length.EqualTo(2));
+        Assert.That(twice[0], Is.EqualTo(once[0]), "the older one first");
+        Assert.That(Directory.Exists(Path.Combine(folder.Path, "stream-api-data")), Is.True);
+
+        static string[] Sessions(ProgramResult result) => [.. result.Output.Split('\n').Where(line => line.StartsWith("session ", StringComparison.Ordinal))];
+    }
+
+    [Test]
+    public async Task Telemetry_RunTwice_ShowsBothSessionsAndReadsOnlyItsOwn()
+    {
+        using var folder = new WorkingFolder();
+        string[] arguments = ["--laps", "1", "--speed", "max"];
+        var first = await SampleProgram.RunInAsync(folder, "Telemetry", arguments);
+        var second = await SampleProgram.RunInAsync(folder, "Telemetry", arguments);
+
+        RequireSuccess(first);
+        RequireSuccess(second);
+        Assert.That(first.Output, Does.Not.Contain("are kept in"));
+        Assert.That(second.Output, Does.Contain($"2 sessions of SimulatedCar are kept in embedded:{Path.Combine(folder.Path, "stream-api-data")}"));
+        Assert.That(Row(second, "everything"), Is.EqualTo(Row(first, "everything")));
+        Assert.That(Row(second, "essentials"), Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task Telemetry_LogInUse_SaysWhoseItIsAndWhatToDo()
+    {
+        using var folder = new WorkingFolder();
+        using var first = SampleProgram.Start(folder, "Telemetry", "--speed", "1");
+        Assert.That(await first.StandardOutput.ReadLineAsync().WaitAsync(SampleProgram.Deadline), Is.Not.Null);
+
+        var second = await SampleProgram.RunInAsync(folder, "Telemetry", "--speed", "max");
+
+        first.Kill();
+        await first.WaitForExitAsync().WaitAsync(SampleProgram.Deadline);
+        Assert.That(second.ExitCode, Is.EqualTo(1));
+        Assert.That(second.Errors, Does.Contain(Path.Combine(folder.Path, "stream-api-data")).And.Contain("in use").And.Contain("remote client"));
+    }
+
+    [Test]
+    public async Task Telemetry_InMemory_LeavesNothing()
+    {
+        using var folder = new WorkingFolder();
+        RequireSuccess(await SampleProgram.RunInAsync(folder, "Telemetry", "--laps", "1", "--speed", "max", "--broker", "memory:"));
+        Assert.That(Directory.EnumerateFileSystemEntries(folder.Path), Is.Empty);
+    }
+
+    [Test]
+    public async Task Telemetry_WrongBroker_ExitsWithTwo()
+    {
+        var result = await SampleProgram.TelemetryAsync("--broker", "embeded:here");
+        Assert.That(result.ExitCode, Is.EqualTo(2));
+        Assert.That(result.Errors, Does.Contain("BrokerUrl = 'embeded:here': allowed is 'memory:', 'embedded:'"));
     }
 
     private static void RequireSuccess(ProgramResult result)
@@ -123,6 +189,9 @@ public sealed partial class TelemetrySampleTests
         Assert.That(row.Groups["read"].Value, Is.EqualTo(row.Groups["written"].Value), reader);
         return int.Parse(row.Groups["read"].Value, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
     }
+
+    [GeneratedRegex(@"(?<=^session ).*$|^\d+ ", RegexOptions.Multiline)]
+    private static partial Regex QuickStartPatterns();
 
     [GeneratedRegex(@"^\| (?<name>[a-z ]+?) +\|[^|]+\| +(?<written>[\d,]+) \| +(?<read>[\d,]+) \|.*\| +yes \|", RegexOptions.Multiline)]
     private static partial Regex ReaderRow();

@@ -51,7 +51,7 @@ internal sealed class PackageTests
 
     [Test]
     public void Packages_OfTheClientAndWhatItReferences_AreThere() => Assert.That(
-        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto" }));
+        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto", "MA.Streaming.Server" }));
 
     [Test]
     public void Client_Dependencies_AreTheGenuinePackagesAndItsSiblings()

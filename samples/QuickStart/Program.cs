@@ -4,10 +4,11 @@ using MA.Streaming.Core.Packets;
 using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
 
-// A Stream API inside this process; "memory:" keeps packets as long as the process lives.
-StreamingApiClient.Initialise(new StreamingApiConfiguration(brokerUrl: "memory:"));
+// A Stream API inside this process. Its packets are in a durable log in ./stream-api-data, and still there when you run it again.
+StreamingApiClient.Initialise(new StreamingApiConfiguration());
 
-var session = StreamingApiClient.GetSessionManagementClient().CreateSession(new() { DataSource = "Car", Identifier = "First run" });
+var sessions = StreamingApiClient.GetSessionManagementClient();
+var session = sessions.CreateSession(new() { DataSource = "Car", Identifier = "Quick start" });
 
 // Three samples of the car's speed, 10 ms apart. The packet names its session itself.
 var speeds = new PeriodicDataPacket
@@ -32,7 +33,8 @@ using (var read = StreamingApiClient.GetPacketReaderClient().ReadPackets(new() {
 }
 
 connections.CloseConnection(new() { Connection = connection });
-StreamingApiClient.GetSessionManagementClient().EndSession(new() { DataSource = "Car", SessionKey = session.SessionKey });
+sessions.EndSession(new() { DataSource = "Car", SessionKey = session.SessionKey });
+foreach (var key in sessions.GetCurrentSessions(new() { DataSource = "Car" }).SessionKeys) Console.WriteLine($"session {key}");
 StreamingApiClient.Shutdown();
 
 static DoubleSample Speed(double value) => new() { Value = value, Status = DataStatus.Valid };

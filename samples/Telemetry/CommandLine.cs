@@ -7,18 +7,20 @@ namespace Telemetry;
 /// <param name="Seed">The simulated car's random numbers.</param>
 /// <param name="Speed">Seconds of telemetry in a second; null does not wait.</param>
 /// <param name="LogDirectory">The recorded log to play instead, or null.</param>
+/// <param name="BrokerUrl">Where the packets are kept.</param>
 /// <param name="ShowHelp">Only explain.</param>
-public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogDirectory, bool ShowHelp)
+public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogDirectory, string BrokerUrl, bool ShowHelp)
 {
     public const int LapsMax = 100;
     public const double DefaultSpeed = 12;
+    public const string DefaultBrokerUrl = "embedded:";
 
     public const string Help = """
         A car on its laps, written live to a Stream API inside this process and followed by several
         readers at once. At the end every reader's packets are compared with what was written for it.
 
-        usage: Telemetry [--laps N] [--seed N] [--speed X]
-               Telemetry --log DIR [--speed X]
+        usage: Telemetry [--laps N] [--seed N] [--speed X] [--broker URL]
+               Telemetry --log DIR [--speed X] [--broker URL]
 
           --laps N      laps of the simulated car, 1 to 100 (default 3)
           --seed N      0 to 2147483647 (default 1); the same seed writes the same samples
@@ -28,6 +30,8 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
                         *.csv.gz (first column t_s, t_ms or t_us), and laps.json where there are laps.
                         Recorded timestamps and units are kept; a log that does not say when it began
                         begins at 2000-01-01T00:00:00Z. It is checked whole before anything is written
+          --broker URL  where the packets are kept: embedded: (default, a durable log in ./stream-api-data,
+                        where the sessions of every run stay), embedded:PATH, or memory:
           --help        this
 
         Latencies are measured from the moment a packet is handed to its write call until a reader has
@@ -48,13 +52,13 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
             switch (option)
             {
                 case "--help" or "-h" or "-?":
-                    return new(3, 1, DefaultSpeed, null, ShowHelp: true);
-                case "--laps" or "--seed" or "--speed" or "--log":
+                    return new(3, 1, DefaultSpeed, null, DefaultBrokerUrl, ShowHelp: true);
+                case "--laps" or "--seed" or "--speed" or "--log" or "--broker":
                     value ??= ++i < arguments.Count ? arguments[i] : throw Missing(option);
                     if (!values.TryAdd(option, value)) throw new CommandLineException($"{option}: given twice, as '{values[option]}' and '{value}'");
                     break;
                 default:
-                    throw new CommandLineException($"'{arguments[i]}' is no option; allowed: --laps, --seed, --speed, --log, --help");
+                    throw new CommandLineException($"'{arguments[i]}' is no option; allowed: --laps, --seed, --speed, --log, --broker, --help");
             }
         }
 
@@ -74,6 +78,7 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
             Seed: values.TryGetValue("--seed", out var seed) ? Whole("--seed", seed, 0, int.MaxValue) : 1,
             Speed: values.TryGetValue("--speed", out var speed) ? SpeedOf(speed) : DefaultSpeed,
             LogDirectory: log,
+            BrokerUrl: values.GetValueOrDefault("--broker", DefaultBrokerUrl),
             ShowHelp: false);
     }
 
@@ -105,6 +110,7 @@ public sealed record CommandLine(int Laps, int Seed, double? Speed, string? LogD
         "--laps" => $"a whole number from 1 to {LapsMax}",
         "--seed" => $"a whole number from 0 to {int.MaxValue}",
         "--speed" => "a number from 1 to 1000, or max",
+        "--broker" => "embedded:, embedded:PATH or memory:",
         _ => "a directory with parameters.json and *.csv or *.csv.gz",
     };
 }

@@ -2,6 +2,7 @@ using System.Text;
 using Grpc.Core;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Configuration;
 using MA.Streaming.Proto.Client.Local;
 using Spectre.Console;
 using Telemetry;
@@ -29,7 +30,7 @@ try
         : new SimulatedCar(options.Laps, options.Seed);
     return await PlayAsync(source, options) ? AsWritten : Differs;
 }
-catch (Exception wrong) when (wrong is CommandLineException or LogException)
+catch (Exception wrong) when (wrong is CommandLineException or LogException or ConfigurationException)
 {
     Console.Error.WriteLine($"telemetry: {wrong.Message}");
     if (wrong is CommandLineException) Console.Error.WriteLine("telemetry: --help explains the options");
@@ -61,7 +62,7 @@ static async Task<bool> PlayAsync(ITelemetrySource source, CommandLine options)
     IScreen screen = isTerminal ? new LiveScreen(console) : new PlainScreen(Console.Out);
 
     // A whole Stream API in this process; its five clients are the ones a remote server would be used with.
-    await using var api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: "memory:"));
+    await using var api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: options.BrokerUrl));
     var clients = new ApiClients(
         api.GetSessionManagementClient(),
         api.GetDataFormatManagerClient(),
@@ -69,7 +70,7 @@ static async Task<bool> PlayAsync(ITelemetrySource source, CommandLine options)
         api.GetConnectionManagerClient(),
         api.GetPacketReaderClient());
 
-    await using var run = new LiveRun(clients, source, options.Speed);
+    await using var run = new LiveRun(clients, source, options.Speed) { Broker = api.BrokerName };
     var running = run.RunAsync(stop.Token);
     await screen.ShowAsync(run, running);
     var outcome = await running;

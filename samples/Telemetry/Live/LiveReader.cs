@@ -7,6 +7,8 @@ namespace Telemetry.Live;
 /// <summary>Follows the session with one read of its own, and keeps the account of what came.</summary>
 internal sealed class LiveReader : IDisposable
 {
+    private const long FromHereOn = -1;
+
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Stragglers = TimeSpan.FromMilliseconds(150);
 
@@ -39,14 +41,18 @@ internal sealed class LiveReader : IDisposable
     /// <summary>False once its read has ended, for whatever reason.</summary>
     public bool IsReading => !_reading.IsCompleted;
 
-    /// <summary>Opens connection and read; completes when the read stands where it will start.</summary>
-    public async Task OpenAsync(string dataSource, string sessionKey, CancellationToken cancellationToken)
+    /// <summary>Opens connection and read; completes when the read stands where it will start: at the end of what earlier sessions
+    /// wrote, or, for essentials, where the session's begin.</summary>
+    public async Task OpenAsync(string dataSource, string sessionKey, long essentialsOffset, CancellationToken cancellationToken)
     {
         var details = new ConnectionDetails
         {
             DataSource = dataSource,
             SessionKey = sessionKey,
             Streams = { Plan.Streams },
+            StreamOffsets = { Plan.Streams.Select(_ => FromHereOn) },
+            MainOffset = FromHereOn,
+            EssentialsOffset = essentialsOffset,
             ExcludeMainStream = Plan.Streams.Count > 0,
         };
         var answer = await _api.Connections.NewConnectionAsync(new NewConnectionRequest { Details = details }, cancellationToken: cancellationToken);

@@ -17,9 +17,17 @@ namespace Telemetry.Live;
 public sealed record ReaderOutcome(
     ReaderPlan Plan, long Written, long Read, long Bytes, LatencyHistogram Latency, IReadOnlyList<string> Differences);
 
+/// <summary>A session that the broker keeps, of this run or an earlier one.</summary>
+public sealed record KeptSession(string Key, string Identifier, DateTimeOffset Created, DateTimeOffset? Ended, bool IsOfThisRun);
+
 /// <summary>How the whole run fared.</summary>
 public sealed record RunOutcome(
-    TimeSpan Took, TimeSpan Played, bool StoppedEarly, IReadOnlyList<ReaderOutcome> Readers, IReadOnlyList<string> OtherDifferences)
+    TimeSpan Took,
+    TimeSpan Played,
+    bool StoppedEarly,
+    IReadOnlyList<ReaderOutcome> Readers,
+    IReadOnlyList<string> OtherDifferences,
+    IReadOnlyList<KeptSession> Sessions)
 {
     public bool IsAsWritten => OtherDifferences.Count == 0 && Readers.All(r => r.Differences.Count == 0);
 }
@@ -36,6 +44,7 @@ public sealed class LiveRun : IAsyncDisposable
     private readonly Stopwatch _clock = new();
     private readonly double? _speed;
     private Publisher? _publisher;
+    private long _essentialsOffset;
 
     public LiveRun(ApiClients api, ITelemetrySource source, double? speed)
     {
@@ -61,6 +70,9 @@ public sealed class LiveRun : IAsyncDisposable
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
 
     public ITelemetrySource Source { get; }
+
+    /// <summary>Where the packets are kept.</summary>
+    public string Broker { get; init; } = "the broker";
 
     public CarWatcher Watcher { get; }
 
@@ -105,6 +117,8 @@ public sealed class LiveRun : IAsyncDisposable
             cancellationToken: stop);
         if (!created.Success) throw new RpcException(new Status(StatusCode.Internal, "CreateSession answered success = false"));
         var sessionKey = created.SessionKey;
+        var info = await _api.Sessions.GetSessionInfoAsync(new GetSessionInfoRequest { SessionKey = sessionKey }, cancellationToken: stop);
+        _essentialsOffset = info.EssentialsOffset;
         var publisher = _publisher = new Publisher(_api, Source, sessionKey, Plans, _writeTimes);
         try
         {
@@ -132,7 +146,7 @@ public sealed class LiveRun : IAsyncDisposable
 
         var outcomes = await CompareAsync(publisher, sessionKey);
         _clock.Stop();
-        return new(_clock.Elapsed, publisher.Clock, stop.IsCancellationRequested, outcomes, await OtherDifferencesAsync(sessionKey));
+        return new(_clock.Elapsed, publisher.Clock, stop.IsCancellationRequested, outcomes, await OtherDifferencesAsync(sessionKey), await SessionsAsync(sessionKey));
     }
 
     public async ValueTask DisposeAsync()
@@ -158,14 +172,14 @@ public sealed class LiveRun : IAsyncDisposable
     {
         var reader = new LiveReader(plan, _api, _writeTimes, plan.Name == "everything" ? Watcher : null);
         lock (_readers) _readers.Add(reader);
-        await reader.OpenAsync(Source.DataSource, sessionKey, cancellationToken);
+        await reader.OpenAsync(Source.DataSource, sessionKey, _essentialsOffset, cancellationToken);
         return reader;
     }
 
     // As any newcomer would: the essentials say what the parameters are.
     private async Task<IReadOnlyDictionary<string, ParameterDefinition>> ReadDefinitionsAsync(string sessionKey, CancellationToken cancellationToken)
     {
-        var details = new ConnectionDetails { DataSource = Source.DataSource, SessionKey = sessionKey };
+        var details = new ConnectionDetails { DataSource = Source.DataSource, SessionKey = sessionKey, EssentialsOffset = _essentialsOffset };
         var answer = await _api.Connections.NewConnectionAsync(new() { Details = details }, cancellationToken: cancellationToken);
         var definitions = new Dictionary<string, ParameterDefinition>();
         using (var call = _api.Reader.ReadEssentials(new() { Connection = answer.Connection }, cancellationToken: cancellationToken))
@@ -227,6 +241,19 @@ public sealed class LiveRun : IAsyncDisposable
         if (info.Identifier != Source.SessionIdentifier)
             differences.Add($"session: identifier is '{info.Identifier}', not '{Source.SessionIdentifier}'");
         return differences;
+    }
+
+    private async Task<IReadOnlyList<KeptSession>> SessionsAsync(string own)
+    {
+        var answer = await _api.Sessions.GetCurrentSessionsAsync(new GetCurrentSessionsRequest { DataSource = Source.DataSource });
+        var sessions = new List<KeptSession>(answer.SessionKeys.Count);
+        foreach (var key in answer.SessionKeys)
+        {
+            var info = await _api.Sessions.GetSessionInfoAsync(new GetSessionInfoRequest { SessionKey = key });
+            sessions.Add(new(key, info.Identifier, info.CreationTime.ToDateTimeOffset(), info.TerminationTime?.ToDateTimeOffset(), key == own));
+        }
+
+        return sessions;
     }
 
     private static TelemetryPacket Essential(string type, IMessage content) =>

@@ -9,6 +9,7 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
 {
     private const int PlotHeight = 13;
     private const int LapsShown = 30;
+    private const int SessionsShown = 8;
     private const int WideColumns = 112;
 
     public void Write(LiveRun run, RunOutcome outcome)
@@ -16,6 +17,7 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
         WriteLaps(run.Watcher.Laps);
         WritePlot(run);
         WriteReaders(outcome);
+        WriteSessions(run, outcome.Sessions);
         WriteVerdict(run, outcome);
     }
 
@@ -86,6 +88,23 @@ internal sealed class Report(IAnsiConsole console, bool isTerminal)
 
         console.Write(table);
         console.MarkupLine("[grey]p50 to max: from the moment a packet is handed to its write call until the reader has it[/]");
+    }
+
+    // With one there is nothing to tell; a durable log has those of earlier runs too.
+    private void WriteSessions(LiveRun run, IReadOnlyList<KeptSession> sessions)
+    {
+        if (sessions.Count < 2) return;
+        var table = NewTable("session", "identifier", "began", "ended", "");
+        foreach (var session in sessions.TakeLast(SessionsShown))
+        {
+            table.AddRow(
+                session.Key, Markup.Escape(session.Identifier), Words.Moment(session.Created),
+                session.Ended is { } ended ? Words.Moment(ended) : "[yellow]open[/]", session.IsOfThisRun ? "this run" : "");
+        }
+
+        console.Write(table);
+        console.MarkupLine($"[grey]{Words.Count(sessions.Count)} sessions of {Markup.Escape(run.Source.DataSource)} are kept in {Markup.Escape(run.Broker)}"
+            + $"{(sessions.Count > SessionsShown ? $", the last {SessionsShown} are shown" : "")}[/]");
     }
 
     private void WriteVerdict(LiveRun run, RunOutcome outcome)

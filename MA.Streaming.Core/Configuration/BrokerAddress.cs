@@ -1,0 +1,50 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace MA.Streaming.Core.Configuration;
+
+/// <summary>Which broker a BrokerUrl means.</summary>
+internal enum BrokerKind
+{
+    /// <summary>In memory.</summary>
+    Memory,
+
+    /// <summary>The durable log in a directory.</summary>
+    Embedded,
+
+    /// <summary>Apache Kafka.</summary>
+    Kafka,
+}
+
+/// <summary>A BrokerUrl, understood. <see cref="Place"/>: the log's directory, or Kafka's bootstrap servers.</summary>
+internal sealed partial record BrokerAddress(BrokerKind Kind, string Place)
+{
+    /// <summary>The log's directory when none is named, in the working directory.</summary>
+    public const string DefaultDirectory = "stream-api-data";
+
+    private const string Scheme = "embedded:";
+    private const string Allowed = "'memory:', 'embedded:' (a log in ./stream-api-data), 'embedded:PATH', or Kafka's 'host:port[,host:port…]'";
+
+    /// <summary>Nothing means <c>embedded:</c>.</summary>
+    /// <exception cref="ConfigurationException">It names no broker.</exception>
+    public static BrokerAddress Parse(string? url)
+    {
+        if (string.IsNullOrWhiteSpace(url)) return new BrokerAddress(BrokerKind.Embedded, DefaultDirectory);
+        if (url == "memory:") return new BrokerAddress(BrokerKind.Memory, "");
+        if (url.StartsWith(Scheme, StringComparison.Ordinal))
+        {
+            var path = url[Scheme.Length..];
+            if (path.Contains('\0')) throw new ConfigurationException("BrokerUrl", $"'{url}'", $"{Allowed}; a path has no NUL");
+            return new BrokerAddress(BrokerKind.Embedded, string.IsNullOrWhiteSpace(path) ? DefaultDirectory : path);
+        }
+
+        var isKafka = url.Split(',').All(server =>
+            HostAndPort().Match(server) is { Success: true } match
+            && int.TryParse(match.Groups["port"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var port)
+            && port is > 0 and <= 65_535);
+        return isKafka ? new BrokerAddress(BrokerKind.Kafka, url) : throw new ConfigurationException("BrokerUrl", $"'{url}'", Allowed);
+    }
+
+    [GeneratedRegex(@"^\s*(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?<port>[0-9]{1,5})\s*$", RegexOptions.CultureInvariant)]
+    private static partial Regex HostAndPort();
+}
