@@ -11,6 +11,7 @@ namespace MA.Streaming.Broker.Embedded;
 internal sealed partial class Log
 {
     private const int DrainBufferBytes = 1 << 20;
+    private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
 
@@ -40,8 +41,9 @@ internal sealed partial class Log
                 {
                     DrainTogether(round);
                 }
-                catch (IOException)
+                catch
                 {
+                    // Whatever it was: what is forgotten here would be lost when its journal file is used again.
                     lock (_applyGate)
                     {
                         foreach (var partition in dirty.Skip(at).Where(partition => !partition.IsDirty))
@@ -97,7 +99,11 @@ internal sealed partial class Log
             // Until nothing is left.
         }
 
-        lock (_drainGate) WriteCheckpoint();
+        lock (_drainGate)
+        {
+            _journal.EndUse();
+            WriteCheckpoint(isClean: true);
+        }
     }
 
     /// <summary>Learns which segments a topic has, and removes the files that recovery declared void or retention had begun to remove.</summary>
@@ -197,7 +203,7 @@ internal sealed partial class Log
 
             MakeDurable(writes, directories);
         }
-        catch (IOException)
+        catch
         {
             foreach (var write in writes) Abandon(write);
             throw;
@@ -227,10 +233,11 @@ internal sealed partial class Log
         var partition = write.Partition;
         var size = RecordFormat.SizeOf(record.Bytes);
         if (write.File is null || write.Length + size > _options.SegmentBytesMax) OpenFor(write, record, size, directories);
+        if (write.Filled + size > _drainBuffer.Length && write.Filled + size <= DrainBufferBytes) Array.Resize(ref _drainBuffer, Math.Min(DrainBufferBytes, 2 * (write.Filled + size)));
         if (write.Filled + size > _drainBuffer.Length)
         {
             Flush(write);
-            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(Math.Max(size, DrainBufferBytes));
+            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(size);
         }
 
         if (write.Length - write.IndexedTo >= Segment.IndexEveryBytes) AddIndexEntry(write, new IndexEntry(record.Offset, record.Timestamp.UtcTicks, write.Length));
@@ -260,7 +267,7 @@ internal sealed partial class Log
         write.Begin(_files.Open(path, create: true)!, record.Offset, BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8)));
         if (write.File!.Length > 0) write.File.SetLength(0);
         var head = new SegmentHead(write.FileId, topic.Id, index, record.Offset, record.Timestamp.UtcTicks, topic.Name, topic.KeepForever);
-        if (_drainBuffer.Length == 0) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytes);
+        if (_drainBuffer.Length < FileHead.Bytes) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytesMin);
         head.Write(_drainBuffer);
         (write.Filled, write.Length, write.IndexedTo) = (FileHead.Bytes, FileHead.Bytes, FileHead.Bytes);
         directories.Add(topic.Directory);
@@ -322,7 +329,7 @@ internal sealed partial class Log
         var partition = write.Partition;
         lock (partition.Gate)
         {
-            partition.Segments!.AddRange(write.Bases);
+            partition.Segments.AddRange(write.Bases);
             partition.Drained = Math.Max(partition.Drained, write.Drained);
             (partition.ActiveBase, partition.ActiveLength, partition.DrainedTimestamp) = (write.Base, write.Length, write.Timestamp);
         }
@@ -344,12 +351,12 @@ internal sealed partial class Log
     /// <summary>Forgets the oldest records that are in segments, beyond what is kept for readers.</summary>
     private void EvictTail()
     {
-        while (Volatile.Read(ref _tailBytes) - UndrainedBytes > _options.TailBytesMax && _ages.TryPeek(out var oldest))
+        for (var left = _ages.Count; left > 0 && TailBytes - UndrainedBytes > _options.TailBytesMax && _ages.TryDequeue(out var oldest); left--)
         {
+            // One that took a record meanwhile must stay, and must not keep the others.
             var freed = oldest.Partition.Evict(oldest);
-            if (freed < 0) return;
-            _ages.TryDequeue(out _);
-            Interlocked.Add(ref _tailBytes, -freed);
+            if (freed < 0) _ages.Enqueue(oldest);
+            else Interlocked.Add(ref _tailBytes, -freed);
         }
     }
 
@@ -359,7 +366,7 @@ internal sealed partial class Log
         foreach (var partition in topic.Partitions)
         {
             List<long> bases;
-            lock (partition.Gate) bases = [.. partition.Segments!];
+            lock (partition.Gate) bases = [.. partition.Segments];
             for (var at = 0; at < bases.Count; at++)
             {
                 using var file = _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at]), create: false);
@@ -404,7 +411,7 @@ internal sealed partial class Log
             lock (partition.Gate)
             {
                 partition.Low = low;
-                var segments = partition.Segments!;
+                var segments = partition.Segments;
                 while (segments.Count > 0 && (segments.Count > 1 ? segments[1] : partition.Drained) <= low)
                 {
                     gone.Add((partition, segments[0]));
@@ -418,13 +425,13 @@ internal sealed partial class Log
         foreach (var (partition, first) in gone) DeleteSegment(partition.Topic, partition.Source.Partition, first);
     }
 
-    private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null)
+    private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null, bool isClean = false)
     {
         var first = _journal.FirstNeededAfter(_drainedGroup);
         var topics = new List<Checkpoint.Topic>(_topics.Count);
         foreach (var topic in _topics.Values)
             topics.Add(new Checkpoint.Topic(topic.Id, topic.Name, topic.KeepForever, [.. topic.Partitions.Select(partition => Saved(partition, raised))]));
-        WriteWhole(CheckpointName, new Checkpoint(first, _journal.NextGroup, _journal.NextSequence, _nextTopic, topics).ToBytes());
+        WriteWhole(CheckpointName, new Checkpoint(isClean ? Epoch : 0, first, _journal.NextGroup, _journal.NextSequence, _nextTopic, topics).ToBytes());
         _journal.FreeBelow(first);
     }
 

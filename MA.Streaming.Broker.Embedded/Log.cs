@@ -53,7 +53,6 @@ internal sealed partial class Log : IDisposable
     private readonly Lock _applyGate = new();
     private List<PartitionLog> _dirty = [];
     private long _appliedGroup;
-    private bool _hasTopicsToCheckpoint;
 
     private readonly ConcurrentQueue<TailChunk> _ages = new();
     private readonly List<Append> _group = [];
@@ -76,8 +75,14 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes that are in the journal and in no segment.</summary>
     public long UndrainedBytes => Volatile.Read(ref _undrained);
 
+    /// <summary>Memory of records, with those that are in no segment yet.</summary>
+    public long TailBytes => Volatile.Read(ref _tailBytes);
+
+    /// <summary>Bytes of the journal files that hold something that is in no segment yet.</summary>
+    public long JournalBytes => _journal.LiveBytes;
+
     /// <summary>Why nothing can be appended until the log is opened again; null while it can.</summary>
-    public IOException? Broken => _journal.Broken;
+    public Exception? Broken => _journal.Broken;
 
     /// <summary>The disk has less room than is kept in reserve.</summary>
     public bool IsFull => _isFull;
@@ -86,28 +91,28 @@ internal sealed partial class Log : IDisposable
 
     /// <summary>
     /// Makes appends durable as one group, as far as they are not cancelled, and visible; then completes them, and wakes the readers
-    /// that wait. What fails is failed here. Never throws for the disk.
+    /// that wait. What fails is failed here. Never throws for the disk. Returns how many appends are durable now.
     /// </summary>
-    public void Commit(IReadOnlyList<Append> appends)
+    public int Commit(IReadOnlyList<Append> appends)
     {
         if (Broken is { } broken)
         {
             Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log cannot make records durable until it is opened again: {broken.Message}", broken));
-            return;
+            return 0;
         }
 
         if (!HasRoom())
         {
             Fail(appends, append => new BrokerException(
                 BrokerError.Full, $"the disk of {_options.Directory} is full: less than {_options.DiskReserveBytes} bytes are free ({What(append)})"));
-            return;
+            return 0;
         }
 
         _group.Clear();
         try
         {
             var bytes = Encode(appends);
-            if (_group.Count == 0) return;
+            if (_group.Count == 0) return 0;
             _journal.Append(_buffer, bytes.Records, bytes.Count);
             _bytesSinceRoomCheck += bytes.Records;
         }
@@ -118,7 +123,7 @@ internal sealed partial class Log : IDisposable
             _bytesSinceRoomCheck = long.MaxValue;
             var error = exception is DiskFullException && Broken is null ? BrokerError.Full : BrokerError.Unavailable;
             Fail(appends, append => new BrokerException(error, $"the log in {_options.Directory} could not write {What(append)}: {exception.Message}", exception));
-            return;
+            return 0;
         }
 
         LogPosition? ready = null;
@@ -138,7 +143,11 @@ internal sealed partial class Log : IDisposable
             append.TrySetResult(append.Partition is { } partition ? new Appended(partition.Source.Partition, append.Record.Offset, append.Record.Timestamp) : default);
         LogPosition.MakeReady(ready);
         if (hasNewTopics) WakeTopicWatchers();
+        return _group.Count;
     }
+
+    /// <summary>Nothing is taken any more until the log is opened again; what is readable stays readable.</summary>
+    public void Break(Exception exception) => _journal.Break(exception);
 
     public PartitionLog? Find(TopicPartition source) =>
         _topics.TryGetValue(source.Topic, out var topic) && (uint)source.Partition < (uint)topic.Partitions.Length
@@ -195,7 +204,7 @@ internal sealed partial class Log : IDisposable
             {
                 stop = Math.Min(end, partition.TailStart);
                 if (from < partition.Low || from >= stop) return null;
-                var segments = partition.Segments!;
+                var segments = partition.Segments;
                 var at = segments.BinarySearch(from);
                 if (at < 0) at = ~at - 1;
                 if (at < 0)
@@ -244,11 +253,11 @@ internal sealed partial class Log : IDisposable
     {
         try
         {
-            if (partition.FindInTail(notBefore, isLast: false) is var found and >= 0) return found;
+            if (partition.FindInTail(notBefore, from: 0) is var found and >= 0) return found;
             Attach(partition.Topic);
             List<long> segments;
             long low, start;
-            lock (partition.Gate) (segments, low, start) = ([.. partition.Segments!], partition.Low, partition.TailStart);
+            lock (partition.Gate) (segments, low, start) = ([.. partition.Segments], partition.Low, partition.TailStart);
             var from = low;
             if (LastBefore(partition, segments, notBefore) is var at and >= 0)
             {
@@ -265,19 +274,25 @@ internal sealed partial class Log : IDisposable
 
             var cursor = default(SegmentCursor);
             using var scratch = new SegmentScratch();
-            while (from < start)
+            while (true)
             {
-                var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
-                if (batch is null) break;
-                foreach (var record in batch.Records)
+                while (from < start)
                 {
-                    if (record.Timestamp >= notBefore) return record.Offset;
+                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
+                    if (batch is null) break;
+                    foreach (var record in batch.Records)
+                    {
+                        if (record.Timestamp >= notBefore) return record.Offset;
+                    }
+
+                    from = batch.NextOffset;
                 }
 
-                from = batch.NextOffset;
+                // What was in memory then may be in segments now.
+                found = partition.FindInTail(notBefore, from);
+                if (found >= 0) return found;
+                lock (partition.Gate) (from, start) = (Math.Max(from, partition.Low), partition.TailStart);
             }
-
-            return partition.FindInTail(notBefore, isLast: true);
         }
         catch (IOException exception)
         {
@@ -412,7 +427,7 @@ internal sealed partial class Log : IDisposable
     {
         if (partition.Append(record, sequence, ref ready) is { } chunk)
         {
-            Interlocked.Add(ref _tailBytes, chunk.Cost);
+            Interlocked.Add(ref _tailBytes, chunk.Overhead);
             _ages.Enqueue(chunk);
         }
 
@@ -428,7 +443,6 @@ internal sealed partial class Log : IDisposable
     {
         lock (_topicsGate)
         {
-            _hasTopicsToCheckpoint = true;
             if (!_topics.TryGetValue(format.Name, out var topic)) topic = new Topic(format.Id, format.Name) { IsAttached = true };
             topic.KeepForever |= format.KeepForever;
             if (format.Partitions <= topic.Partitions.Length) return false;
@@ -436,7 +450,6 @@ internal sealed partial class Log : IDisposable
             topic.GrowTo(format.Partitions);
             for (var i = before; i < topic.Partitions.Length; i++)
             {
-                topic.Partitions[i].Segments = [];
                 if (_awaited.Remove(topic.Partitions[i].Source, out var waiting)) ready = LogPosition.Join(waiting, ready);
             }
 

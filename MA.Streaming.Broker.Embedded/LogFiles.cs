@@ -72,19 +72,42 @@ internal sealed partial class OsLogFiles : ILogFiles
     public OsLogFiles(string directory)
         : this(directory, FileAccess.ReadWrite)
     {
-        CreateDirectory("");
-        var path = Path.Combine(_root, "lock");
+        const int lockExclusive = 2;
+        const int lockNonBlocking = 4;
+        if (File.Exists(_root)) throw new IOException($"{_root} is a file; a log needs a directory");
+        try
+        {
+            CreateDirectory("");
+        }
+        catch (IOException exception) when (exception is not DiskFullException)
+        {
+            throw new IOException($"the directory {_root} does not exist and cannot be made: {exception.Message}", exception);
+        }
+
         try
         {
             // On Unix this takes a lock (flock) that ends with the process, however it ends.
-            _lock = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            _lock = File.OpenHandle(Path.Combine(_root, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (IOException exception) when (File.Exists(path))
+        catch (IOException exception) when (IsInUse(exception))
+        {
+            throw InUse(exception);
+        }
+        catch (IOException exception) when (IsDiskFull(exception))
+        {
+            throw new DiskFullException(exception.Message, exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new IOException(
-                $"the directory {_root} is in use by another process, or by another broker of this one: one process owns a log. "
-                    + "Run a server on that directory and use the remote client, or choose another directory",
-                exception);
+                $"this process may not write to the directory {_root} ({exception.Message}). Give its user the right to, or choose another directory", exception);
+        }
+
+        // The framework takes no lock where System.IO.DisableFileLocking says so. Ours may not be switched off.
+        if (!OperatingSystem.IsWindows() && FLock(_lock, lockExclusive | lockNonBlocking) < 0 && Marshal.GetLastPInvokeError() == WouldBlock)
+        {
+            _lock.Dispose();
+            throw InUse(null);
         }
 
         if (!OperatingSystem.IsWindows()) _rootHandle = OpenDirectory(_root);
@@ -186,6 +209,16 @@ internal sealed partial class OsLogFiles : ILogFiles
         _lock?.Dispose();
     }
 
+    private static int WouldBlock => OperatingSystem.IsMacOS() ? 35 : 11;
+
+    private static bool IsInUse(IOException exception) =>
+        OperatingSystem.IsWindows() ? (exception.HResult & 0xFFFF) is 0x20 or 0x21 : exception.HResult == WouldBlock;
+
+    private IOException InUse(Exception? cause) => new(
+        $"the directory {_root} is in use by another process, or by another broker of this one: one process owns a log. "
+            + "Run a server on that directory and use the remote client, or choose another directory",
+        cause);
+
     private static void FlushDirectoryAt(string path)
     {
         if (OperatingSystem.IsWindows()) return;
@@ -244,6 +277,9 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int FCntl(SafeFileHandle file, int command);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int FLock(SafeFileHandle file, int operation);
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial SafeFileHandle OpenPath(string path, int flags);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using MA.Streaming.Core.Broker;
 
@@ -63,6 +64,12 @@ internal static class Segment
     {
         Span<byte> bytes = stackalloc byte[FileHead.Bytes];
         return SegmentHead.Read(bytes[..file.Read(0, bytes)]);
+    }
+
+    public static bool IsHeadWhole(LogFile file)
+    {
+        Span<byte> bytes = stackalloc byte[FileHead.Bytes];
+        return SegmentHead.IsWhole(bytes[..file.Read(0, bytes)]);
     }
 
     /// <summary>The undamaged entries of an index, in growing order, that stand before a length of the segment.</summary>
@@ -173,7 +180,19 @@ internal static class Segment
     /// <summary>Where the next whole record of this partition begins, with an offset in this range; -1 when there is none.</summary>
     private static long FindNext(LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop)
     {
-        var window = new byte[ReadBytesMax];
+        var window = ArrayPool<byte>.Shared.Rent((int)Math.Min(ReadBytesMax, limit - at));
+        try
+        {
+            return FindNext(file, fileId, partition, at, limit, from, stop, window);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(window);
+        }
+    }
+
+    private static long FindNext(LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop, byte[] window)
+    {
         byte[] whole = [];
         while (at < limit)
         {

@@ -3,6 +3,7 @@ using MA.Streaming.Hosting;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
@@ -16,56 +17,53 @@ public static class StreamingApiServiceCollectionExtensions
     /// </summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configuration">The settings; checked when the host starts.</param>
-    public static IServiceCollection AddStreamingApi(this IServiceCollection services, IStreamingApiConfiguration configuration)
+    /// <param name="configure">Changes them, and sets what only a server has.</param>
+    public static IServiceCollection AddStreamingApi(
+        this IServiceCollection services, IStreamingApiConfiguration configuration, Action<StreamingApiServerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(configuration);
-        return Add(services, _ => StreamingApiServerOptions.From(configuration));
+        return Add(services, _ => StreamingApiServerOptions.From(configuration), configure);
     }
 
-    /// <inheritdoc cref="AddStreamingApi(IServiceCollection, IStreamingApiConfiguration)"/>
+    /// <inheritdoc cref="AddStreamingApi(IServiceCollection, IStreamingApiConfiguration, Action{StreamingApiServerOptions})"/>
     /// <param name="services">The host's services.</param>
     /// <param name="configuration">The keys of AppConfig.json, at its root; read and checked when the host starts. A key that is not known is
     /// a warning.</param>
-    public static IServiceCollection AddStreamingApi(this IServiceCollection services, IConfiguration configuration)
+    /// <param name="configure">Changes what was read.</param>
+    public static IServiceCollection AddStreamingApi(
+        this IServiceCollection services, IConfiguration configuration, Action<StreamingApiServerOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(configuration);
-        return Add(services, loggers => AppConfig.Read(configuration, loggers.CreateLogger("MA.Streaming.Server")));
+        return Add(services, loggers => AppConfig.Read(configuration, loggers.CreateLogger("MA.Streaming.Server")), configure);
     }
 
-    /// <inheritdoc cref="AddStreamingApi(IServiceCollection, IStreamingApiConfiguration)"/>
+    /// <inheritdoc cref="AddStreamingApi(IServiceCollection, IStreamingApiConfiguration, Action{StreamingApiServerOptions})"/>
     /// <param name="services">The host's services.</param>
     /// <param name="configure">Changes the defaults; the result is checked when the host starts.</param>
     public static IServiceCollection AddStreamingApi(this IServiceCollection services, Action<StreamingApiServerOptions> configure)
     {
         ArgumentNullException.ThrowIfNull(configure);
-        return Add(services, _ =>
-        {
-            var options = new StreamingApiServerOptions();
-            configure(options);
-            return options;
-        });
+        return Add(services, _ => new StreamingApiServerOptions(), configure);
     }
 
-    private static IServiceCollection Add(IServiceCollection services, Func<ILoggerFactory, StreamingApiServerOptions> read)
+    private static IServiceCollection Add(IServiceCollection services, Func<ILoggerFactory, StreamingApiServerOptions> read, Action<StreamingApiServerOptions>? configure)
     {
         ArgumentNullException.ThrowIfNull(services);
         services.AddLogging();
         services.AddSingleton(provider =>
         {
             var loggers = provider.GetRequiredService<ILoggerFactory>();
-            return new StreamingApiServer(read(loggers), loggers, provider.GetService<TimeProvider>());
+            var options = read(loggers);
+            configure?.Invoke(options);
+            return new StreamingApiServer(options, loggers, provider.GetService<TimeProvider>());
         });
 
         // Each registration is a server of its own: the hosted service takes the one that was registered with it.
         var index = services.Count(service => service.ServiceType == typeof(StreamingApiServer)) - 1;
         services.AddSingleton<IHostedService>(provider => new HostedServer(
-            provider.GetServices<StreamingApiServer>().ElementAt(index), provider.GetRequiredService<IHostApplicationLifetime>()));
-        services.AddOptions<HostOptions>().PostConfigure<IEnumerable<StreamingApiServer>>((host, servers) =>
-        {
-            // The host gives up on a stop after its own time: no sooner than the servers do.
-            var longest = servers.Max(server => TimeSpan.FromSeconds(server.Options.DrainTimeoutSeconds) + server.Options.Limits.CloseGrace);
-            if (host.ShutdownTimeout < longest && host.ShutdownTimeout != Timeout.InfiniteTimeSpan) host.ShutdownTimeout = longest;
-        });
+            provider.GetServices<StreamingApiServer>().ElementAt(index),
+            provider.GetRequiredService<IHostApplicationLifetime>(),
+            provider.GetRequiredService<IOptions<HostOptions>>().Value));
         MappedServer.Add(services);
         return services;
     }

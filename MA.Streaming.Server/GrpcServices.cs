@@ -3,6 +3,8 @@ using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core;
+using MA.Streaming.Hosting.Wire.HealthV1;
+using MA.Streaming.Hosting.Wire.ReflectionV1;
 using MA.Streaming.Proto.Client.Local;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -23,6 +25,18 @@ internal static class GrpcServices
     private const int StreamWindowBytes = 256 << 10;
     private const int ConnectionWindowBytes = 64 << 20;
 
+    private static readonly Google.Protobuf.Reflection.ServiceDescriptor[] Described =
+    [
+        PacketWriterService.Descriptor, PacketReaderService.Descriptor, ConnectionManagerService.Descriptor, SessionManagementService.Descriptor,
+        DataFormatManagerService.Descriptor,
+    ];
+
+    private static readonly Lazy<ReflectionCatalog> Catalog = new(() => new ReflectionCatalog(
+        [.. Described, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]));
+
+    /// <summary>The full names of the five services.</summary>
+    public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
+
     public static void Add(IServiceCollection services, Func<IServiceProvider, StreamingApiServer> serverOf)
     {
         var grpc = services.AddGrpc();
@@ -31,6 +45,10 @@ internal static class GrpcServices
         Add<ConnectionManagerService.ConnectionManagerServiceBase>(engine => engine.ConnectionManager);
         Add<SessionManagementService.SessionManagementServiceBase>(engine => engine.SessionManagement);
         Add<DataFormatManagerService.DataFormatManagerServiceBase>(engine => engine.DataFormatManager);
+
+        services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
+        services.AddTransient(_ => new ReflectionEndpoint(Catalog.Value));
+        services.AddTransient(_ => new ReflectionAlphaEndpoint(Catalog.Value));
 
         // Asked for at each call: there is no engine before the server has caught up, and another one after a restart.
         void Add<T>(Func<StreamApi, T> pick)
@@ -42,13 +60,18 @@ internal static class GrpcServices
         }
     }
 
-    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server)
+    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
     {
         Map<PacketWriterService.PacketWriterServiceBase>();
         Map<PacketReaderService.PacketReaderServiceBase>();
         Map<ConnectionManagerService.ConnectionManagerServiceBase>();
         Map<SessionManagementService.SessionManagementServiceBase>();
         Map<DataFormatManagerService.DataFormatManagerServiceBase>();
+
+        if (!healthAndReflection) return;
+        Map<HealthEndpoint>();
+        Map<ReflectionEndpoint>();
+        Map<ReflectionAlphaEndpoint>();
 
         void Map<T>()
             where T : class => routes.MapGrpcService<T>().Add(endpoint => Measure(endpoint, server));

@@ -9,9 +9,13 @@ internal sealed class HostedServer : IHostedService, IDisposable
     private readonly StreamingApiServer _server;
     private readonly CancellationTokenRegistration _stopping;
 
-    public HostedServer(StreamingApiServer server, IHostApplicationLifetime lifetime)
+    public HostedServer(StreamingApiServer server, IHostApplicationLifetime lifetime, HostOptions host)
     {
         _server = server;
+
+        // The host gives up on a stop after a time of its own: no sooner than the server does.
+        var longest = TimeSpan.FromSeconds(server.Options.DrainTimeoutSeconds) + server.Options.Limits.CloseGrace;
+        if (host.ShutdownTimeout < longest && host.ShutdownTimeout != Timeout.InfiniteTimeSpan) host.ShutdownTimeout = longest;
         _stopping = lifetime.ApplicationStopping.UnsafeRegister(static server => _ = ((StreamingApiServer)server!).StopAsync(), server);
     }
 

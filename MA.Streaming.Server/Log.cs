@@ -37,6 +37,9 @@ internal static partial class Log
     [LoggerMessage(EventId = 1109, Level = LogLevel.Warning, Message = "There is no configuration at {Path}: every setting has its default")]
     public static partial void NoConfigurationFile(this ILogger logger, string path);
 
+    [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "The Kafka broker {BrokerUrl} does not answer; it is tried until it does")]
+    public static partial void KafkaDoesNotAnswer(this ILogger logger, string brokerUrl);
+
     // 1200: metrics and health
 
     [LoggerMessage(EventId = 1200, Level = LogLevel.Warning, Message = "Some instruments could not be observed")]

@@ -42,12 +42,23 @@ namespace Microsoft.AspNetCore.Builder
         /// on StreamApiPort and PrometheusMetricPort. Until it has caught up its rpcs answer UNAVAILABLE. The application's Kestrel gets
         /// the windows and pings that many streams on one connection need.
         /// </summary>
-        public static IEndpointRouteBuilder MapStreamingApi(this IEndpointRouteBuilder endpoints)
+        /// <param name="endpoints">The application.</param>
+        /// <param name="healthAndReflection">False leaves out <c>grpc.health.v1</c> and reflection, for an application that serves its own.</param>
+        public static IEndpointRouteBuilder MapStreamingApi(this IEndpointRouteBuilder endpoints, bool healthAndReflection = true)
         {
             ArgumentNullException.ThrowIfNull(endpoints);
             var server = MappedServer.Only(endpoints.ServiceProvider);
             server.IsMapped = true;
-            GrpcServices.Map(endpoints, server);
+            GrpcServices.Map(endpoints, server, healthAndReflection);
+            return endpoints;
+        }
+
+        /// <summary>Serves <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c> of the Stream API on the application's own port.</summary>
+        /// <param name="endpoints">The application, or a group of its routes.</param>
+        public static IEndpointRouteBuilder MapStreamingApiDiagnostics(this IEndpointRouteBuilder endpoints)
+        {
+            ArgumentNullException.ThrowIfNull(endpoints);
+            MA.Streaming.Hosting.Diagnostics.Map(endpoints, MappedServer.Only(endpoints.ServiceProvider));
             return endpoints;
         }
     }

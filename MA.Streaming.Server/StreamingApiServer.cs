@@ -81,6 +81,9 @@ public sealed class StreamingApiServer : IAsyncDisposable
     /// <summary>The services are served by the application that the server is mapped into; no port is opened.</summary>
     internal bool IsMapped { get; set; }
 
+    /// <summary>Cancelled when it begins to stop.</summary>
+    internal CancellationToken Stopping => _stop.Token;
+
     /// <summary>What it has counted; null when EnableMetrics is false.</summary>
     internal PrometheusMetrics? Metrics { get; }
 
@@ -163,6 +166,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
                 return;
             }
 
+            if (Options.KeyGenerator is null) _keys = RemoteKeyGenerator.Of(_configuration, new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock });
             if (IsOpenToAll()) _logger.OpenToAll(Options.BindAddress);
             _running = RunAsync(_stop.Token);
             if (!IsMapped) await _firstTry.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -221,15 +225,12 @@ public sealed class StreamingApiServer : IAsyncDisposable
 
     private async Task TryAsync(CancellationToken stop)
     {
-        var options = new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock, MeterScope = this };
+        var options = new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock, MeterScope = this, KeyGenerator = Options.KeyGenerator ?? _keys };
         var broker = Options.Broker ?? await BrokerSource.OpenAsync(_configuration, options, stop).ConfigureAwait(false);
-        var keys = RemoteKeyGenerator.Of(_configuration, options);
         StreamApi? engine = null;
         try
         {
-            options = options with { KeyGenerator = keys };
             engine = await StreamApi.StartAsync(_configuration, broker, options, stop).ConfigureAwait(false);
-            _keys = keys;
             _broker = broker;
             _engine = engine;
             if (!IsMapped) Volatile.Write(ref _grpc, await OpenGrpcAsync(stop).ConfigureAwait(false));
@@ -238,9 +239,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
         {
             _engine = null;
             _broker = null;
-            _keys = null;
             if (engine is not null) await engine.DisposeAsync().ConfigureAwait(false);
-            keys?.Dispose();
             if (Options.Broker is null) await broker.DisposeAsync().ConfigureAwait(false);
             throw;
         }
@@ -257,7 +256,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
             HttpProtocols.Http2,
             _loggers,
             services => GrpcServices.Add(services, _ => this),
-            routes => GrpcServices.Map(routes, this),
+            routes => GrpcServices.Map(routes, this, healthAndReflection: true),
             limits => GrpcServices.SetLimits(limits, Options),
             stop);
 
@@ -296,9 +295,9 @@ public sealed class StreamingApiServer : IAsyncDisposable
         await closing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // Cut short is a stop as well.
         if (_grpc is not null) await _grpc.DisposeAsync().ConfigureAwait(false);
         _engine = null;
+        _keys?.Dispose();
         if (_broker is not null && Options.Broker is null) await _broker.DisposeAsync().ConfigureAwait(false);
         _broker = null;
-        _keys?.Dispose();
         if (_diagnostics is not null) await _diagnostics.DisposeAsync().ConfigureAwait(false);
         if (!failed) _health = new(false, ServerState.Stopped, "it has stopped");
         _ready.TrySetCanceled(CancellationToken.None);

@@ -3,6 +3,7 @@ using MA.Streaming.Abstraction;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
+using MA.Streaming.Core.Keys;
 
 namespace MA.Streaming.Hosting;
 
@@ -86,6 +87,10 @@ public sealed class StreamingApiServerOptions
 
     /// <summary>A broker that the caller made and disposes after the server, instead of the one that BrokerUrl names.</summary>
     public IBroker? Broker { get; set; }
+
+    /// <summary>Where session keys and format ids come from while UseRemoteKeyGenerator is true, instead of the service that
+    /// RemoteKeyGeneratorServiceAddress names. The caller disposes it after the server.</summary>
+    public IKeyGenerator? KeyGenerator { get; set; }
 
     internal const string Localhost = "localhost";
     internal const string AllInterfaces = "*";

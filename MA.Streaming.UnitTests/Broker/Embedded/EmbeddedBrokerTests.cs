@@ -40,6 +40,38 @@ public sealed class EmbeddedBrokerTests
     }
 
     [Test]
+    public void OpenAsync_DirectoryIsAFile_SaysSo()
+    {
+        var path = Path.Combine(_directory, "file");
+        File.WriteAllText(path, "");
+        AssertRefused(path, $"{path} is a file");
+    }
+
+    [Test]
+    public void OpenAsync_DirectoryBelowAFile_SaysThatItCannotBeMade()
+    {
+        var path = Path.Combine(_directory, "file");
+        File.WriteAllText(path, "");
+        AssertRefused(Path.Combine(path, "log"), $"the directory {Path.Combine(path, "log")} does not exist and cannot be made");
+    }
+
+    [Test]
+    [Platform("Linux")]
+    public void OpenAsync_DirectoryThatNobodyMayWriteTo_SaysSo()
+    {
+        // Not even the superuser makes files there.
+        AssertRefused("/proc/self/fd", "this process may not write to the directory /proc/self/fd");
+        AssertRefused("/proc/stream-api", "the directory /proc/stream-api does not exist and cannot be made");
+    }
+
+    private static void AssertRefused(string directory, string message)
+    {
+        var exception = Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory }).WithDeadline());
+        Assert.That(exception!.Message, Does.Contain(message));
+        Assert.That(exception.Error, Is.EqualTo(BrokerError.Unavailable));
+    }
+
+    [Test]
     public async Task OpenAsync_Again_HasTheSameIdAndEveryRecord()
     {
         var first = await OpenAsync();

@@ -38,7 +38,10 @@ internal sealed class SimulatedDisk(int seed)
     public int CallsUntilPowerLoss { get; set; } = -1;
 
     /// <summary>May fail a call: the exception it returns is thrown instead of the call, or, for writes, after a part of it.</summary>
-    public Func<DiskCall, string, IOException?>? Fault { get; set; }
+    public Func<DiskCall, string, Exception?>? Fault { get; set; }
+
+    /// <summary>Runs before each call, and may keep it waiting; the others go on.</summary>
+    public Action<DiskCall, string>? Before { get; set; }
 
     /// <summary>Runs once, in the middle of the next calls: what another thread might do between two of them.</summary>
     public (int Calls, Action Act)? Meanwhile { get; set; }
@@ -105,7 +108,7 @@ internal sealed class SimulatedDisk(int seed)
     }
 
     /// <summary>Before each call: the power may go, the call may fail.</summary>
-    private IOException? Call(DiskCall call, string path, int generation)
+    private Exception? Call(DiskCall call, string path, int generation)
     {
         if (generation != _generation) throw HasThreads ? new IOException("the power is gone") : new PowerLossException();
         if (Meanwhile is { } other)
@@ -246,6 +249,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void CreateDirectory(string directory)
         {
+            disk.Before?.Invoke(DiskCall.CreateDirectory, directory);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.CreateDirectory, directory);
             for (var at = directory.IndexOf('/', StringComparison.Ordinal); ; at = directory.IndexOf('/', at + 1))
@@ -257,6 +261,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public LogFile? Open(string path, bool create)
         {
+            disk.Before?.Invoke(create ? DiskCall.Create : DiskCall.Open, path);
             using var scope = disk._gate.EnterScope();
             var inode = disk.Find(path);
             Check(inode is null && create ? DiskCall.Create : DiskCall.Open, path);
@@ -274,6 +279,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Delete(string path)
         {
+            disk.Before?.Invoke(DiskCall.Delete, path);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.Delete, path);
             var (directory, name) = Split(path);
@@ -282,6 +288,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Replace(string from, string to)
         {
+            disk.Before?.Invoke(DiskCall.Replace, to);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.Replace, to);
             var inode = disk.Find(from) ?? throw new IOException($"there is no file {from}");
@@ -291,6 +298,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void FlushDirectory(string directory)
         {
+            disk.Before?.Invoke(DiskCall.FlushDirectory, directory);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushDirectory, directory);
             if (disk._directories.TryGetValue(directory, out var entries)) entries.Flush();
@@ -298,6 +306,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public bool TryFlushAll()
         {
+            disk.Before?.Invoke(DiskCall.FlushAll, "");
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushAll, "");
             foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values)) inode.Flush();
@@ -329,6 +338,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override int Read(long position, Span<byte> to)
         {
+            disk.Before?.Invoke(DiskCall.Read, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Read, path, generation) is { } fault) throw fault;
             var count = (int)Math.Clamp(inode.Length - position, 0, to.Length);
@@ -338,6 +348,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void Write(long position, ReadOnlySpan<byte> bytes)
         {
+            disk.Before?.Invoke(DiskCall.Write, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Write, path, generation) is { } fault)
             {
@@ -351,6 +362,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void SetLength(long length)
         {
+            disk.Before?.Invoke(DiskCall.SetLength, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.SetLength, path, generation) is { } fault) throw fault;
             inode.SetLength(length);
@@ -358,6 +370,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void Flush()
         {
+            disk.Before?.Invoke(DiskCall.Flush, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Flush, path, generation) is { } fault) throw fault;
             inode.Flush();
