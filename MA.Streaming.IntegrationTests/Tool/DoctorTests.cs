@@ -4,7 +4,6 @@ using System.Text.Json;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
-using MA.Streaming.Core.Broker;
 using MA.Streaming.IntegrationTests.Support;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
