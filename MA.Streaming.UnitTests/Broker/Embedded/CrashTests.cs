@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using MA.Streaming.Broker.Embedded;
-using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 using Win32Exception = System.ComponentModel.Win32Exception;
 
