@@ -16,8 +16,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 1102, Level = LogLevel.Warning, Message = "Not ready; trying again in {Pause}: {Reason}")]
     public static partial void StartFailed(this ILogger logger, TimeSpan pause, string reason);
 
-    [LoggerMessage(EventId = 1103, Level = LogLevel.Critical, Message = "The Stream API cannot start")]
-    public static partial void CannotStart(this ILogger logger, Exception exception);
+    [LoggerMessage(EventId = 1103, Level = LogLevel.Critical, Message = "The Stream API cannot start: {Reason}")]
+    public static partial void CannotStart(this ILogger logger, string reason, Exception? exception);
 
     [LoggerMessage(EventId = 1104, Level = LogLevel.Warning, Message = "BindAddress {BindAddress}: everybody who reaches this machine may read and write, for there is no security in force")]
     public static partial void OpenToAll(this ILogger logger, string bindAddress);

@@ -53,7 +53,7 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
         Options.Check();
         _configuration = Options.ToConfiguration();
         _loggers = loggers ?? NullLoggerFactory.Instance;
-        if (!Options.EnableLogging) _loggers = new ErrorLoggers(_loggers);
+        if (!Options.EnableLogging) _loggers = new FilteredLoggers(_loggers, _ => LogLevel.Error);
         _logger = _loggers.CreateLogger("MA.Streaming.Server");
         _clock = clock ?? TimeProvider.System;
         if (Options.EnableMetrics)
@@ -210,7 +210,7 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
             catch (Exception exception)
             {
                 _health = new(false, ServerState.Failed, exception.Message);
-                _logger.CannotStart(exception);
+                _logger.CannotStart(exception.Message, exception is PortException or ConfigurationException or InitialisationException or BrokerException ? null : exception);
                 _ready.TrySetException(exception);
                 _firstTry.TrySetException(exception);
                 return;
