@@ -34,8 +34,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 1108, Level = LogLevel.Information, Message = "Configuration from {Path}")]
     public static partial void ConfigurationFile(this ILogger logger, string path);
 
-    [LoggerMessage(EventId = 1109, Level = LogLevel.Warning, Message = "There is no configuration at {Path}: every setting has its default")]
-    public static partial void NoConfigurationFile(this ILogger logger, string path);
+    [LoggerMessage(EventId = 1109, Level = LogLevel.Warning, Message = "There is no configuration file {Path}: settings have their defaults, and the broker is {Broker}")]
+    public static partial void NoConfigurationFile(this ILogger logger, string path, string broker);
 
     [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "The Kafka broker {BrokerUrl} does not answer; it is tried until it does")]
     public static partial void KafkaDoesNotAnswer(this ILogger logger, string brokerUrl);
