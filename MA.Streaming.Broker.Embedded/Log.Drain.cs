@@ -34,9 +34,11 @@ internal sealed partial class Log
                 foreach (var partition in dirty) partition.IsDirty = false;
             }
 
-            for (var at = 0; at < dirty.Count; at += PartitionsAtOnce)
+            // Where one call flushes all files, none of them need stay open until then.
+            var atOnce = _files.CanFlushAll ? Math.Max(1, dirty.Count) : PartitionsAtOnce;
+            for (var at = 0; at < dirty.Count; at += atOnce)
             {
-                var round = dirty.GetRange(at, Math.Min(PartitionsAtOnce, dirty.Count - at));
+                var round = dirty.GetRange(at, Math.Min(atOnce, dirty.Count - at));
                 try
                 {
                     DrainTogether(round);
@@ -186,6 +188,7 @@ internal sealed partial class Log
     {
         var writes = new List<SegmentWrite>(partitions.Count);
         var directories = new HashSet<string>(StringComparer.Ordinal);
+        var isFlushedAtOnce = partitions.Count > FlushEachMax && _files.CanFlushAll;
         try
         {
             foreach (var partition in partitions)
@@ -199,9 +202,11 @@ internal sealed partial class Log
                 }
 
                 Flush(write);
+                if (isFlushedAtOnce) write.Dispose();
             }
 
-            MakeDurable(writes, directories);
+            if (isFlushedAtOnce) _files.FlushAll();
+            else MakeDurable(writes, directories);
         }
         catch
         {
@@ -218,12 +223,7 @@ internal sealed partial class Log
 
     private void MakeDurable(List<SegmentWrite> writes, HashSet<string> directories)
     {
-        var files = writes.SelectMany(write => write.Files).ToList();
-        if (files.Count <= FlushEachMax || !_files.TryFlushAll())
-        {
-            foreach (var file in files) file.Flush();
-        }
-
+        foreach (var file in writes.SelectMany(write => write.Files)) file.Flush();
         foreach (var directory in directories) _files.FlushDirectory(directory);
     }
 
@@ -270,7 +270,9 @@ internal sealed partial class Log
         if (_drainBuffer.Length < FileHead.Bytes) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytesMin);
         head.Write(_drainBuffer);
         (write.Filled, write.Length, write.IndexedTo) = (FileHead.Bytes, FileHead.Bytes, FileHead.Bytes);
-        directories.Add(topic.Directory);
+
+        // With those above it, which may be new as well.
+        directories.UnionWith([topic.Directory, Topic.TopicsDirectory, ""]);
     }
 
     /// <summary>Goes on with the active segment; false when it cannot be.</summary>
