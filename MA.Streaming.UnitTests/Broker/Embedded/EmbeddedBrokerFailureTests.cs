@@ -9,7 +9,7 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 
 /// <summary>A full broker makes appends wait; a stuck one, a broken one and one that is disposed end them. Nothing hangs.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
-public sealed class EmbeddedBrokerFailureTests
+public sealed class EmbeddedBrokerFailureTests : IDisposable
 {
     private readonly ManualClock _clock = new();
     private readonly RecordingLogger _logger = new();
@@ -17,6 +17,12 @@ public sealed class EmbeddedBrokerFailureTests
     private readonly Blockade _blockade;
 
     public EmbeddedBrokerFailureTests() => _blockade = new Blockade(_disk);
+
+    public void Dispose()
+    {
+        _blockade.Dispose();
+        _logger.Dispose();
+    }
 
     private static CancellationToken None => CancellationToken.None;
 
@@ -350,7 +356,7 @@ public sealed class EmbeddedBrokerFailureTests
     }
 
     /// <summary>Keeps calls of a kind waiting.</summary>
-    private sealed class Blockade
+    private sealed class Blockade : IDisposable
     {
         private readonly SimulatedDisk _disk;
         private readonly ManualResetEventSlim _open = new();
@@ -371,6 +377,8 @@ public sealed class EmbeddedBrokerFailureTests
                 _open.WaitWithDeadline(20);
             };
         }
+
+        public void Dispose() => _open.Dispose();
 
         public void Release()
         {
