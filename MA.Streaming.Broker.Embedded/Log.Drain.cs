@@ -15,6 +15,9 @@ internal sealed partial class Log
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
 
+    // The journal's flush waits while a segment's keeps the disk busy: so that does not get to flush much at once.
+    private const int PacedFlushBytes = 4 << 20;
+
     // One thread at a time drains, retains, checkpoints.
     private readonly Lock _drainGate = new();
     private byte[] _drainBuffer = [];
@@ -320,7 +323,11 @@ internal sealed partial class Log
     {
         if (write.Filled == 0) return;
         write.File!.Write(write.Length - write.Filled, _drainBuffer.AsSpan(0, write.Filled));
+        write.Unflushed += write.Filled;
         write.Filled = 0;
+        if (write.Unflushed < PacedFlushBytes) return;
+        write.File.Flush();
+        write.Unflushed = 0;
     }
 
     /// <summary>What was written is durable: it no longer needs the journal.</summary>
@@ -487,6 +494,9 @@ internal sealed partial class Log
 
         public int Filled { get; set; }
 
+        /// <summary>Bytes written to the file since it was flushed last.</summary>
+        public int Unflushed { get; set; }
+
         public int IndexCount { get; set; }
 
         public long IndexedTo { get; set; }
@@ -503,7 +513,7 @@ internal sealed partial class Log
         public void Begin(LogFile file, long first, ulong fileId)
         {
             Index?.Dispose();
-            (Index, IndexCount) = (null, 0);
+            (Index, IndexCount, Unflushed) = (null, 0, 0);
             (File, Base, FileId) = (file, first, fileId);
             Files.Add(file);
             Bases.Add(first);
