@@ -259,14 +259,17 @@ internal sealed partial class Log : IDisposable
             long low, start;
             lock (partition.Gate) (segments, low, start) = ([.. partition.Segments], partition.Low, partition.TailStart);
             var from = low;
-            for (var at = segments.Count - 1; at >= 0; at--)
+            if (LastBefore(partition, segments, notBefore) is var at and >= 0)
             {
                 using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, segments[at]), create: false);
-                if (file is null || Segment.ReadHead(file) is not { } head || head.FirstTimestamp >= notBefore.UtcTicks) continue;
-                var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
-                var entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
+                var entry = default(IndexEntry);
+                if (file is not null && Segment.ReadHead(file) is { } head)
+                {
+                    var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
+                    entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
+                }
+
                 from = Math.Max(low, Math.Max(segments[at], entry.Offset));
-                break;
             }
 
             var cursor = default(SegmentCursor);
@@ -309,6 +312,32 @@ internal sealed partial class Log : IDisposable
     private static void Fail(IReadOnlyList<Append> appends, Func<Append, BrokerException> error)
     {
         foreach (var append in appends) append.TrySetException(error(append));
+    }
+
+    /// <summary>
+    /// The last segment that begins before a time, or an earlier one where heads cannot be read; -1 when none does. Those after it have
+    /// nothing older.
+    /// </summary>
+    private int LastBefore(PartitionLog partition, List<long> segments, DateTimeOffset time)
+    {
+        var (before, end) = (-1, segments.Count);
+        while (end - before > 1)
+        {
+            // Where a head cannot be read, that of the segment before it says enough.
+            var at = (before + end) / 2;
+            SegmentHead? head;
+            while ((head = HeadOf(partition, segments[at])) is null && at - 1 > before) at--;
+            if (head is not null && head.FirstTimestamp < time.UtcTicks) before = at;
+            else end = at;
+        }
+
+        return before;
+    }
+
+    private SegmentHead? HeadOf(PartitionLog partition, long first)
+    {
+        using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
+        return file is null ? null : Segment.ReadHead(file);
     }
 
     /// <summary>A record of that offset really begins there, as far as its head says.</summary>

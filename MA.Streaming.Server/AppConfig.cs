@@ -51,24 +51,25 @@ internal static class AppConfig
     /// <summary>Reads a file.</summary>
     /// <param name="path">The file; relative to the working folder.</param>
     /// <param name="isNamed">Somebody named it: it has to be there. Otherwise an absent file means the defaults.</param>
+    /// <param name="over">Settings that stand over those of the file; groups are written with a colon.</param>
     /// <param name="logger">Is told of keys that are not known.</param>
     /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>
-    public static StreamingApiServerOptions ReadFile(string path, bool isNamed, ILogger logger)
+    public static StreamingApiServerOptions ReadFile(string path, bool isNamed, IReadOnlyDictionary<string, string?> over, ILogger logger)
     {
         var full = Path.GetFullPath(path);
-        if (!File.Exists(full))
-        {
-            if (isNamed) throw new ConfigurationException("CONFIG_PATH", $"'{path}'", $"a file that exists; there is none at {full}");
-            logger.NoConfigurationFile(full);
-            return new StreamingApiServerOptions();
-        }
-
+        var exists = File.Exists(full);
+        if (isNamed && !exists) throw new ConfigurationException("CONFIG_PATH", $"'{path}'", $"a file that exists; there is none at {full}");
+        var builder = new ConfigurationBuilder();
+        if (exists) builder.AddJsonFile(full, optional: false);
+        builder.AddInMemoryCollection(over);
         try
         {
-            var configuration = new ConfigurationBuilder().AddJsonFile(full, optional: false).Build();
+            var configuration = builder.Build();
             using var disposing = configuration as IDisposable;
-            logger.ConfigurationFile(full);
-            return Read(configuration, logger, isAllOurs: true);
+            if (exists) logger.ConfigurationFile(full);
+            var options = Read(configuration, logger, isAllOurs: true);
+            if (!exists) logger.NoConfigurationFile(full, BrokerInWords(options.BrokerUrl));
+            return options;
         }
         catch (Exception exception) when (exception is InvalidDataException or FormatException or IOException or UnauthorizedAccessException)
         {
@@ -76,6 +77,14 @@ internal static class AppConfig
             throw new ConfigurationException(full, "the file", $"JSON that can be read: {exception.GetBaseException().Message}");
         }
     }
+
+    /// <summary>The broker that a BrokerUrl means, with the directory it has.</summary>
+    public static string BrokerInWords(string url) => BrokerAddress.Parse(url) switch
+    {
+        { Kind: BrokerKind.Embedded, Place: var place } => $"embedded:{Path.GetFullPath(place)}",
+        { Kind: BrokerKind.Memory } => "memory:",
+        { Place: var place } => place,
+    };
 
     /// <summary>Reads a configuration. Of one that is somebody's whole configuration only keys that look like ours are questioned.</summary>
     /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>

@@ -2,6 +2,8 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Hosting;
 
@@ -10,7 +12,12 @@ internal static class Diagnostics
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
-    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server)
+    public static Task<NetworkPort> OpenAsync(
+        IServed server, string bindAddress, int port, ILoggerFactory loggers, CancellationToken cancellationToken) =>
+        NetworkPort.OpenAsync(
+            "PrometheusMetricPort", bindAddress, port, HttpProtocols.Http1, loggers, _ => { }, routes => Map(routes, server), _ => { }, cancellationToken);
+
+    public static void Map(IEndpointRouteBuilder routes, IServed server)
     {
         routes.MapGet("/healthz/live", context => WriteAsync(context, StatusCodes.Status200OK, new { live = true, state = server.State.ToString() }));
         routes.MapGet("/healthz/ready", async context =>

@@ -11,6 +11,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Hosting;
 
@@ -31,11 +32,47 @@ internal static class GrpcServices
         DataFormatManagerService.Descriptor,
     ];
 
-    private static readonly Lazy<ReflectionCatalog> Catalog = new(() => new ReflectionCatalog(
-        [.. Described, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]));
+    private static readonly Lazy<ReflectionCatalog> DescribedCatalog = new(() => CatalogOf(Described));
 
     /// <summary>The full names of the five services.</summary>
     public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
+
+    public static ReflectionCatalog Catalog => DescribedCatalog.Value;
+
+    /// <summary>What reflection says of a server with these services.</summary>
+    public static ReflectionCatalog CatalogOf(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
+        new([.. services, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]);
+
+    /// <summary>Opens a gRPC port with some services, health and reflection.</summary>
+    public static Task<NetworkPort> OpenAsync(
+        IServed server,
+        string key,
+        string bindAddress,
+        int port,
+        ILoggerFactory loggers,
+        Action<IServiceCollection> services,
+        Action<IEndpointRouteBuilder, Action<GrpcServiceEndpointConventionBuilder>> map,
+        Action<KestrelServerLimits> limits,
+        CancellationToken cancellationToken) =>
+        NetworkPort.OpenAsync(
+            key,
+            bindAddress,
+            port,
+            HttpProtocols.Http2,
+            loggers,
+            collection =>
+            {
+                collection.AddGrpc();
+                AddHealthAndReflection(collection, _ => server);
+                services(collection);
+            },
+            routes =>
+            {
+                map(routes, service => service.Add(endpoint => Measure(endpoint, server)));
+                MapHealthAndReflection(routes, server);
+            },
+            limits,
+            cancellationToken);
 
     public static void Add(IServiceCollection services, Func<IServiceProvider, StreamingApiServer> serverOf)
     {
@@ -46,9 +83,7 @@ internal static class GrpcServices
         Add<SessionManagementService.SessionManagementServiceBase>(engine => engine.SessionManagement);
         Add<DataFormatManagerService.DataFormatManagerServiceBase>(engine => engine.DataFormatManager);
 
-        services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
-        services.AddTransient(_ => new ReflectionEndpoint(Catalog.Value));
-        services.AddTransient(_ => new ReflectionAlphaEndpoint(Catalog.Value));
+        AddHealthAndReflection(services, serverOf);
 
         // Asked for at each call: there is no engine before the server has caught up, and another one after a restart.
         void Add<T>(Func<StreamApi, T> pick)
@@ -68,10 +103,7 @@ internal static class GrpcServices
         Map<SessionManagementService.SessionManagementServiceBase>();
         Map<DataFormatManagerService.DataFormatManagerServiceBase>();
 
-        if (!healthAndReflection) return;
-        Map<HealthEndpoint>();
-        Map<ReflectionEndpoint>();
-        Map<ReflectionAlphaEndpoint>();
+        if (healthAndReflection) MapHealthAndReflection(routes, server);
 
         void Map<T>()
             where T : class => routes.MapGrpcService<T>().Add(endpoint => Measure(endpoint, server));
@@ -88,6 +120,20 @@ internal static class GrpcServices
         limits.Http2.KeepAlivePingTimeout = options.KeepAlivePingTimeout;
     }
 
+    private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServed> serverOf)
+    {
+        services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
+        services.AddTransient(provider => new ReflectionEndpoint(serverOf(provider)));
+        services.AddTransient(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
+    }
+
+    private static void MapHealthAndReflection(IEndpointRouteBuilder routes, IServed server)
+    {
+        routes.MapGrpcService<HealthEndpoint>().Add(endpoint => Measure(endpoint, server));
+        routes.MapGrpcService<ReflectionEndpoint>().Add(endpoint => Measure(endpoint, server));
+        routes.MapGrpcService<ReflectionAlphaEndpoint>().Add(endpoint => Measure(endpoint, server));
+    }
+
     private static void Configure(GrpcServiceOptions grpc, StreamingApiServerOptions options)
     {
         grpc.MaxReceiveMessageSize = InProcessChannel.RequestBytesMax;
@@ -98,7 +144,7 @@ internal static class GrpcServices
     }
 
     // Around the whole call, so that refusals of the transport count as well.
-    private static void Measure(EndpointBuilder endpoint, StreamingApiServer server)
+    private static void Measure(EndpointBuilder endpoint, IServed server)
     {
         if (endpoint.RequestDelegate is not { } serve) return;
         if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault() is not { } method) return;

@@ -5,8 +5,8 @@ using ServingStatus = MA.Streaming.Hosting.Wire.HealthV1.HealthCheckResponse.Typ
 
 namespace MA.Streaming.Hosting;
 
-/// <summary>Health for gRPC clients: all services of a server are in one state, for they stand over one broker.</summary>
-internal sealed class HealthEndpoint(StreamingApiServer server) : Health.HealthBase
+/// <summary>Health for gRPC clients: all services of a server are in one state.</summary>
+internal sealed class HealthEndpoint(IServed server) : Health.HealthBase
 {
     /// <summary>How often a watcher's server looks: a change is told within this time.</summary>
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);
@@ -40,7 +40,7 @@ internal sealed class HealthEndpoint(StreamingApiServer server) : Health.HealthB
         }
     }
 
-    private static bool IsKnown(string service) => service.Length == 0 || GrpcServices.Names.Contains(service);
+    private bool IsKnown(string service) => service.Length == 0 || server.Services.Contains(service);
 
     private async ValueTask<ServingStatus> StatusAsync(CancellationToken cancellationToken) =>
         (await server.CheckAsync(cancellationToken).ConfigureAwait(false)).IsReady ? ServingStatus.Serving : ServingStatus.NotServing;

@@ -16,8 +16,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 1102, Level = LogLevel.Warning, Message = "Not ready; trying again in {Pause}: {Reason}")]
     public static partial void StartFailed(this ILogger logger, TimeSpan pause, string reason);
 
-    [LoggerMessage(EventId = 1103, Level = LogLevel.Critical, Message = "The Stream API cannot start")]
-    public static partial void CannotStart(this ILogger logger, Exception exception);
+    [LoggerMessage(EventId = 1103, Level = LogLevel.Critical, Message = "The Stream API cannot start: {Reason}")]
+    public static partial void CannotStart(this ILogger logger, string reason, Exception? exception);
 
     [LoggerMessage(EventId = 1104, Level = LogLevel.Warning, Message = "BindAddress {BindAddress}: everybody who reaches this machine may read and write, for there is no security in force")]
     public static partial void OpenToAll(this ILogger logger, string bindAddress);
@@ -34,8 +34,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 1108, Level = LogLevel.Information, Message = "Configuration from {Path}")]
     public static partial void ConfigurationFile(this ILogger logger, string path);
 
-    [LoggerMessage(EventId = 1109, Level = LogLevel.Warning, Message = "There is no configuration at {Path}: every setting has its default")]
-    public static partial void NoConfigurationFile(this ILogger logger, string path);
+    [LoggerMessage(EventId = 1109, Level = LogLevel.Warning, Message = "There is no configuration file {Path}: settings have their defaults, and the broker is {Broker}")]
+    public static partial void NoConfigurationFile(this ILogger logger, string path, string broker);
 
     [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "The Kafka broker {BrokerUrl} does not answer; it is tried until it does")]
     public static partial void KafkaDoesNotAnswer(this ILogger logger, string brokerUrl);

@@ -47,7 +47,10 @@ internal sealed class NetworkPort : IAsyncDisposable
         CancellationToken cancellationToken)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(loggers);
+
+        // That it fails to start is said by who started it, in fewer words than the framework's.
+        builder.Services.AddSingleton<ILoggerFactory>(
+            new FilteredLoggers(loggers, category => category == "Microsoft.Extensions.Hosting.Internal.Host" ? LogLevel.None : LogLevel.Trace));
 
         // The process's signals are not for this host, and whoever stops it says how long that may take.
         builder.Services.Replace(ServiceDescriptor.Singleton<IHostLifetime, NoLifetime>());

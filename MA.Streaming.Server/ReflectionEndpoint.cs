@@ -114,20 +114,20 @@ internal sealed class ReflectionCatalog
 }
 
 /// <summary>Reflection under its present name.</summary>
-internal sealed class ReflectionEndpoint(ReflectionCatalog catalog) : ServerReflection.ServerReflectionBase
+internal sealed class ReflectionEndpoint(IServed server) : ServerReflection.ServerReflectionBase
 {
     public override async Task ServerReflectionInfo(
         IAsyncStreamReader<ServerReflectionRequest> requestStream, IServerStreamWriter<ServerReflectionResponse> responseStream, ServerCallContext context)
     {
         while (await requestStream.MoveNext(context.CancellationToken).ConfigureAwait(false))
         {
-            await responseStream.WriteAsync(catalog.Answer(requestStream.Current), context.CancellationToken).ConfigureAwait(false);
+            await responseStream.WriteAsync(server.Catalog.Answer(requestStream.Current), context.CancellationToken).ConfigureAwait(false);
         }
     }
 }
 
 /// <summary>Reflection under its older name. The messages have the same bytes.</summary>
-internal sealed class ReflectionAlphaEndpoint(ReflectionCatalog catalog) : Alpha.ServerReflection.ServerReflectionBase
+internal sealed class ReflectionAlphaEndpoint(IServed server) : Alpha.ServerReflection.ServerReflectionBase
 {
     public override async Task ServerReflectionInfo(
         IAsyncStreamReader<Alpha.ServerReflectionRequest> requestStream,
@@ -136,7 +136,7 @@ internal sealed class ReflectionAlphaEndpoint(ReflectionCatalog catalog) : Alpha
     {
         while (await requestStream.MoveNext(context.CancellationToken).ConfigureAwait(false))
         {
-            var response = catalog.Answer(ServerReflectionRequest.Parser.ParseFrom(requestStream.Current.ToByteString()));
+            var response = server.Catalog.Answer(ServerReflectionRequest.Parser.ParseFrom(requestStream.Current.ToByteString()));
             await responseStream.WriteAsync(
                 Alpha.ServerReflectionResponse.Parser.ParseFrom(response.ToByteString()), context.CancellationToken).ConfigureAwait(false);
         }

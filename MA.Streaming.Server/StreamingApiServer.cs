@@ -16,7 +16,7 @@ namespace MA.Streaming.Hosting;
 /// A Stream API on the network: a broker, the engine, a gRPC port that opens when the engine has caught up, and a port for metrics and
 /// health that is open from the start. While the broker cannot be reached it tries again and is not ready. Several may run in one process.
 /// </summary>
-public sealed class StreamingApiServer : IAsyncDisposable
+public sealed class StreamingApiServer : IServed, IAsyncDisposable
 {
     private static readonly TimeSpan CheckTimeout = TimeSpan.FromSeconds(5);
 
@@ -29,6 +29,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
     private readonly CancellationTokenSource _abort = new();
     private readonly TaskCompletionSource _firstTry = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly PrometheusMetrics? _metrics;
     private readonly Meter? _meter;
     private Task? _starting;
     private Task _running = Task.CompletedTask;
@@ -52,12 +53,12 @@ public sealed class StreamingApiServer : IAsyncDisposable
         Options.Check();
         _configuration = Options.ToConfiguration();
         _loggers = loggers ?? NullLoggerFactory.Instance;
-        if (!Options.EnableLogging) _loggers = new ErrorLoggers(_loggers);
+        if (!Options.EnableLogging) _loggers = new FilteredLoggers(_loggers, _ => LogLevel.Error);
         _logger = _loggers.CreateLogger("MA.Streaming.Server");
         _clock = clock ?? TimeProvider.System;
         if (Options.EnableMetrics)
         {
-            Metrics = new PrometheusMetrics(this, _logger);
+            _metrics = new PrometheusMetrics(this, _logger);
             _meter = new Meter(new MeterOptions("MA.Streaming.Server") { Scope = this });
             _meter.CreateObservableGauge("stream_api_ready", () => State == ServerState.Ready ? 1 : 0, "1", "1 while the services are served, else 0.");
         }
@@ -81,11 +82,13 @@ public sealed class StreamingApiServer : IAsyncDisposable
     /// <summary>The services are served by the application that the server is mapped into; no port is opened.</summary>
     internal bool IsMapped { get; set; }
 
-    /// <summary>Cancelled when it begins to stop.</summary>
-    internal CancellationToken Stopping => _stop.Token;
+    CancellationToken IServed.Stopping => _stop.Token;
 
-    /// <summary>What it has counted; null when EnableMetrics is false.</summary>
-    internal PrometheusMetrics? Metrics { get; }
+    IReadOnlySet<string> IServed.Services => GrpcServices.Names;
+
+    ReflectionCatalog IServed.Catalog => GrpcServices.Catalog;
+
+    PrometheusMetrics? IServed.Metrics => _metrics;
 
     /// <summary>The engine that answers a call now.</summary>
     internal StreamApi Engine => _engine
@@ -145,7 +148,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
     /// <inheritdoc cref="StopAsync"/>
     public async ValueTask DisposeAsync() => await StopAsync().ConfigureAwait(false);
 
-    internal void RpcEnded(string method, string status, TimeSpan duration) => _engine?.Telemetry.RpcEnded(method, status, duration);
+    void IServed.RpcEnded(string method, string status, TimeSpan duration) => _engine?.Telemetry.RpcEnded(method, status, duration);
 
     private async Task StartOnceAsync(CancellationToken cancellationToken)
     {
@@ -155,7 +158,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
             _health = new(false, ServerState.Starting, "it is starting");
             if (!IsMapped)
             {
-                Volatile.Write(ref _diagnostics, await OpenDiagnosticsAsync(cancellationToken).ConfigureAwait(false));
+                Volatile.Write(ref _diagnostics, await Diagnostics.OpenAsync(this, Options.BindAddress, Options.PrometheusMetricPort, _loggers, cancellationToken).ConfigureAwait(false));
                 foreach (var address in DiagnosticsAddresses) _logger.ServingDiagnostics(address);
             }
 
@@ -167,7 +170,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
             }
 
             if (Options.KeyGenerator is null) _keys = RemoteKeyGenerator.Of(_configuration, new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock });
-            if (IsOpenToAll()) _logger.OpenToAll(Options.BindAddress);
+            if (!IsMapped && StreamingApiServerOptions.IsOpenToAll(Options.BindAddress)) _logger.OpenToAll(Options.BindAddress);
             _running = RunAsync(_stop.Token);
             if (!IsMapped) await _firstTry.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -207,7 +210,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
             catch (Exception exception)
             {
                 _health = new(false, ServerState.Failed, exception.Message);
-                _logger.CannotStart(exception);
+                _logger.CannotStart(exception.Message, exception is PortException or ConfigurationException or InitialisationException or BrokerException ? null : exception);
                 _ready.TrySetException(exception);
                 _firstTry.TrySetException(exception);
                 return;
@@ -260,22 +263,6 @@ public sealed class StreamingApiServer : IAsyncDisposable
             limits => GrpcServices.SetLimits(limits, Options),
             stop);
 
-    private Task<NetworkPort> OpenDiagnosticsAsync(CancellationToken cancellationToken) =>
-        NetworkPort.OpenAsync(
-            "PrometheusMetricPort",
-            Options.BindAddress,
-            Options.PrometheusMetricPort,
-            HttpProtocols.Http1,
-            _loggers,
-            _ => { },
-            routes => Diagnostics.Map(routes, this),
-            _ => { },
-            cancellationToken);
-
-    private bool IsOpenToAll() => !IsMapped
-        && (Options.BindAddress == StreamingApiServerOptions.AllInterfaces
-            || (System.Net.IPAddress.TryParse(Options.BindAddress, out var address) && !System.Net.IPAddress.IsLoopback(address)));
-
     private async Task StopOnceAsync()
     {
         var failed = _health.State == ServerState.Failed;
@@ -301,7 +288,7 @@ public sealed class StreamingApiServer : IAsyncDisposable
         if (_diagnostics is not null) await _diagnostics.DisposeAsync().ConfigureAwait(false);
         if (!failed) _health = new(false, ServerState.Stopped, "it has stopped");
         _ready.TrySetCanceled(CancellationToken.None);
-        Metrics?.Dispose();
+        _metrics?.Dispose();
         _meter?.Dispose();
     }
 }

@@ -150,24 +150,34 @@ public sealed class StreamingApiServerOptions
     internal void Check()
     {
         Core.StreamApi.CheckConfiguration(ToConfiguration());
-        if (PrometheusMetricPort is < 0 or > 65_535)
-        {
-            throw new ConfigurationException("PrometheusMetricPort", FormattableString.Invariant($"{PrometheusMetricPort}"), "0 to 65535");
-        }
-
-        if (PrometheusMetricPort != 0 && PrometheusMetricPort == StreamApiPort)
-        {
-            throw new ConfigurationException(
-                "PrometheusMetricPort", FormattableString.Invariant($"{PrometheusMetricPort}"), "another port than StreamApiPort, which serves gRPC only");
-        }
-
-        if (BindAddress is not (Localhost or AllInterfaces) && !IPAddress.TryParse(BindAddress, out _))
-        {
-            throw new ConfigurationException("BindAddress", $"'{BindAddress}'", "localhost, * (every interface) or an IP address");
-        }
-
+        CheckPorts("StreamApiPort", StreamApiPort, PrometheusMetricPort);
+        CheckBindAddress(BindAddress);
         CheckPing("KeepAlivePingDelay", KeepAlivePingDelay);
         CheckPing("KeepAlivePingTimeout", KeepAlivePingTimeout);
+    }
+
+    internal static bool IsOpenToAll(string bindAddress) =>
+        bindAddress == AllInterfaces || (IPAddress.TryParse(bindAddress, out var address) && !IPAddress.IsLoopback(address));
+
+    internal static void CheckPorts(string key, int port, int metricPort)
+    {
+        if (port is < 0 or > 65_535) throw new ConfigurationException(key, FormattableString.Invariant($"{port}"), "0 to 65535");
+        if (metricPort is < 0 or > 65_535)
+        {
+            throw new ConfigurationException("PrometheusMetricPort", FormattableString.Invariant($"{metricPort}"), "0 to 65535");
+        }
+
+        if (metricPort != 0 && metricPort == port)
+        {
+            throw new ConfigurationException(
+                "PrometheusMetricPort", FormattableString.Invariant($"{metricPort}"), $"another port than {key}, which serves gRPC only");
+        }
+    }
+
+    internal static void CheckBindAddress(string bindAddress)
+    {
+        if (bindAddress is Localhost or AllInterfaces || IPAddress.TryParse(bindAddress, out _)) return;
+        throw new ConfigurationException("BindAddress", $"'{bindAddress}'", "localhost, * (every interface) or an IP address");
     }
 
     private static void CheckPing(string key, TimeSpan value)

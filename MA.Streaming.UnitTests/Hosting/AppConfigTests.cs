@@ -12,6 +12,8 @@ namespace MA.Streaming.UnitTests.Hosting;
 /// <summary>AppConfig.json: every key, and every way of getting one wrong.</summary>
 internal sealed class AppConfigTests
 {
+    private static readonly Dictionary<string, string?> NothingOver = [];
+
     private RecordingLogger _log = null!;
     private string _folder = null!;
 
@@ -231,16 +233,26 @@ internal sealed class AppConfigTests
     [Test]
     public void ReadFile_NamedAndAbsent_IsAnError()
     {
-        var failure = Assert.Throws<ConfigurationException>(() => AppConfig.ReadFile(Path.Combine(_folder, "none.json"), isNamed: true, _log))!;
+        var failure = Assert.Throws<ConfigurationException>(() => AppConfig.ReadFile(Path.Combine(_folder, "none.json"), isNamed: true, NothingOver, _log))!;
         Assert.That(failure.Message, Does.Contain("CONFIG_PATH").And.Contain("none.json"));
     }
 
     [Test]
     public void ReadFile_DefaultAndAbsent_IsTheDefaults()
     {
-        var options = AppConfig.ReadFile(Path.Combine(_folder, "none.json"), isNamed: false, _log);
+        var options = AppConfig.ReadFile(Path.Combine(_folder, "none.json"), isNamed: false, NothingOver, _log);
         Assert.That(JsonSerializer.Serialize(options), Is.EqualTo(JsonSerializer.Serialize(new StreamingApiServerOptions())));
-        Assert.That(_log.Entries.Select(e => e.Event), Does.Contain("NoConfigurationFile"));
+        Assert.That(_log.Entries.Single(e => e.Event == "NoConfigurationFile").Message, Does.Contain(Path.GetFullPath("stream-api-data")));
+    }
+
+    [Test]
+    public void ReadFile_SettingsOverTheFile_Win()
+    {
+        var path = Path.Combine(_folder, "AppConfig.json");
+        File.WriteAllText(path, """{ "StreamApiPort": 1, "Limits": { "ConnectionsMax": 2, "PacketBytesMax": 3 } }""");
+        var over = new Dictionary<string, string?> { ["streamapiport"] = "4", ["Limits:ConnectionsMax"] = "5" };
+        var options = AppConfig.ReadFile(path, isNamed: true, over, _log);
+        Assert.That((options.StreamApiPort, options.Limits.ConnectionsMax, options.Limits.PacketBytesMax), Is.EqualTo((4, 5, 3)));
     }
 
     [Test]
@@ -269,6 +281,6 @@ internal sealed class AppConfigTests
     {
         var path = Path.Combine(_folder, "AppConfig.json");
         File.WriteAllText(path, json);
-        return AppConfig.ReadFile(path, isNamed: true, _log);
+        return AppConfig.ReadFile(path, isNamed: true, NothingOver, _log);
     }
 }

@@ -23,7 +23,7 @@ internal sealed partial class SourceRules
     /// <summary>Who may see the internals of a product assembly. Samples and integration tests use what customers have.</summary>
     private static readonly HashSet<string> MaySeeInternals = new(StringComparer.Ordinal)
     {
-        "MA.Streaming.UnitTests", "MA.Streaming.Benchmarks", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server", "MA.Streaming.Tool",
+        "MA.Streaming.UnitTests", "MA.Streaming.Benchmarks", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server", "streamapi",
         "DynamicProxyGenAssembly2",
     };
 
