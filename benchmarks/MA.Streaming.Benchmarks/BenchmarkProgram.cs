@@ -13,7 +13,8 @@ public static class BenchmarkProgram
           --dry            every benchmark tiny, to see that it works; its figures mean nothing
           --rounds N       measured rounds of each arm, 1 to 1000 (default 5)
           --json FILE      writes every sample and the facts of the machine
-          --markdown FILE  writes the table; in a file that has the lines "<!-- figures -->" and "<!-- end of figures -->", between them
+          --markdown FILE  writes the table; in a file that has the lines "<!-- figures -->" and "<!-- end of figures -->", between them;
+                           where "<!-- figures NAME -->" stands, those of the benchmarks whose names begin so
           --directory DIR  a directory on a disk, where the durable benchmarks make theirs (default: the one for temporary files)
           --help           this
 

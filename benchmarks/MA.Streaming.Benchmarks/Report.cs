@@ -3,6 +3,7 @@ using System.Runtime;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace MA.Streaming.Benchmarks;
 
@@ -31,9 +32,8 @@ internal static class Numbers
 }
 
 /// <summary>Results as text, JSON and a Markdown table.</summary>
-internal static class Report
+internal static partial class Report
 {
-    private const string FiguresStart = "<!-- figures -->";
     private const string FiguresEnd = "<!-- end of figures -->";
     private const int BarWidth = 40;
 
@@ -99,17 +99,25 @@ internal static class Report
             },
             Indented);
 
+    /// <summary>
+    /// Puts the table into the file's place for figures, or makes the file. It may have several places, each for the benchmarks whose
+    /// names begin with what it says and one for all others; those for which there are no results stay as they are.
+    /// </summary>
     public static async Task WriteMarkdownAsync(string file, IReadOnlyList<Result> results, RunOptions options)
     {
-        var table = Markdown(results, options);
-        if (File.Exists(file))
+        var text = File.Exists(file) ? await File.ReadAllTextAsync(file) : "";
+        var places = Places().Matches(text);
+        if (places.Count == 0)
         {
-            var text = await File.ReadAllTextAsync(file);
-            var (start, end) = (text.IndexOf(FiguresStart, StringComparison.Ordinal), text.IndexOf(FiguresEnd, StringComparison.Ordinal));
-            if (start >= 0 && end > start) table = $"{text[..(start + FiguresStart.Length)]}\n{table}{text[end..]}";
+            await File.WriteAllTextAsync(file, Markdown(results, options));
+            return;
         }
 
-        await File.WriteAllTextAsync(file, table);
+        var byPlace = results.ToLookup(result => places.Select(Prefix).Where(p => result.Benchmark.Name.StartsWith(p, StringComparison.Ordinal)).MaxBy(p => p.Length));
+        await File.WriteAllTextAsync(file, Places().Replace(text, place =>
+            byPlace[Prefix(place)].ToList() is { Count: > 0 } own ? $"{place.Groups["start"]}\n{Markdown(own, options)}{FiguresEnd}" : place.Value));
+
+        static string Prefix(Match place) => place.Groups["prefix"].Value;
     }
 
     private static string Markdown(IReadOnlyList<Result> results, RunOptions options)
@@ -136,6 +144,9 @@ internal static class Report
 
         return text.ToString();
     }
+
+    [GeneratedRegex($"(?<start><!-- figures ?(?<prefix>[a-z-]*) -->).*?{FiguresEnd}", RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    private static partial Regex Places();
 
     private static string Bar(double value, double most)
     {
