@@ -1,11 +1,11 @@
 using Grpc.Core;
-using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.Proto.Client.Remote;
 
 namespace MA.Streaming.IntegrationTests.Support;
 
@@ -79,8 +79,8 @@ internal sealed class StreamServer : IAsyncDisposable
         Support.TcpConnections.Count();
         var server = new StreamingApiServer(settings, options.LoggerFactory, options.Clock);
         await server.StartAsync(token);
-        var address = server.Addresses.Single();
-        return new StreamServer(server, broker, GrpcChannel.ForAddress(address)) { Address = new Uri(address).Authority };
+        var address = new Uri(server.Addresses.Single()).Authority;
+        return new StreamServer(server, broker, RemoteStreamingApi.Connect(address).Channel) { Address = address };
     }
 
     /// <summary>Stops the server while its clients are still connected.</summary>

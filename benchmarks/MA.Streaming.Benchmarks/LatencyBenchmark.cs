@@ -65,18 +65,9 @@ internal static class LatencyBenchmark
         await write.RequestStream.CompleteAsync();
         await write.ResponseAsync;
         await reading;
-        Array.Sort(ticks);
-        return new Sample
-        {
-            ["p50"] = At(0.5),
-            ["p90"] = At(0.9),
-            ["p99"] = At(0.99),
-            ["p99.9"] = At(0.999),
-            ["max"] = At(1),
-            ["rate"] = packets / elapsed.TotalSeconds,
-        };
-
-        double At(double quantile) => ticks[Math.Max(0, (int)Math.Ceiling(quantile * packets) - 1)] * 1e6 / Stopwatch.Frequency;
+        var sample = Quantiles.Of(ticks);
+        sample["rate"] = packets / elapsed.TotalSeconds;
+        return sample;
     }
 
     /// <summary>What is written to the one service is what the other one hands out.</summary>

@@ -12,5 +12,9 @@ internal static class Suite
         .. AllocationBenchmarks.All,
         .. FanOutBenchmarks.All,
         .. NetworkBenchmarks.All,
+        .. DurableAppendBenchmarks.All,
+        .. DurableApiBenchmarks.All,
+        .. DurableReadBenchmarks.All,
+        .. DurableStartBenchmarks.All,
     ];
 }

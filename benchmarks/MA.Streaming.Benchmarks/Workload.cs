@@ -76,18 +76,14 @@ internal static class Workload
         new() { Packet = Packet(id), Stream = Stream, SubmitTime = new() { Seconds = 1_700_000_000 }, Offset = (long)id, Partition = 0 };
 }
 
-/// <summary>A Stream API of a benchmark's own, over a memory broker bounded in bytes.</summary>
+/// <summary>A Stream API of a benchmark's own: over a memory broker bounded in bytes, or over a broker that is given.</summary>
 internal sealed class Engine : IAsyncDisposable
 {
     private readonly LocalStreamingApi _api;
 
-    private Engine(MemoryBroker broker, LocalStreamingApi api)
-    {
-        Broker = broker;
-        _api = api;
-    }
+    private readonly IBroker _broker;
 
-    public MemoryBroker Broker { get; }
+    private Engine(IBroker broker, LocalStreamingApi api) => (_broker, _api) = (broker, api);
 
     public PacketWriterService.PacketWriterServiceClient Writer => _api.GetPacketWriterClient();
 
@@ -95,9 +91,14 @@ internal sealed class Engine : IAsyncDisposable
 
     public DataFormatManagerService.DataFormatManagerServiceClient Formats => _api.GetDataFormatManagerClient();
 
-    public static async Task<Engine> StartAsync(long bytesMax, bool batching = true)
+    public SessionManagementService.SessionManagementServiceClient Sessions => _api.GetSessionManagementClient();
+
+    public static Task<Engine> StartAsync(long bytesMax, bool batching = true) =>
+        StartAsync(new MemoryBroker(new MemoryBrokerOptions { BytesMax = bytesMax }), batching);
+
+    /// <summary>The engine disposes the broker.</summary>
+    public static async Task<Engine> StartAsync(IBroker broker, bool batching = true)
     {
-        var broker = new MemoryBroker(new MemoryBrokerOptions { BytesMax = bytesMax });
         var configuration = new StreamingApiConfiguration(brokerUrl: "memory:", batchingResponses: batching);
         var api = await LocalStreamingApi.StartAsync(configuration, broker, ownsBroker: true, StreamApiOptions.Default, CancellationToken.None);
         return new Engine(broker, api);
@@ -114,7 +115,7 @@ internal sealed class Engine : IAsyncDisposable
     public async Task<long> WrittenAsync()
     {
         var source = new TopicPartition(TopicLayout.StreamTopic(Workload.DataSource, Workload.Stream), 0);
-        return (await Broker.GetWatermarksAsync([source], CancellationToken.None))[0].High;
+        return (await _broker.GetWatermarksAsync([source], CancellationToken.None))[0].High;
     }
 
     /// <summary>Writes packets with ids from 1 on, and formats in turn.</summary>
