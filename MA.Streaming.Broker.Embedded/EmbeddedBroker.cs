@@ -36,11 +36,13 @@ public sealed class EmbeddedBroker : IBroker
     private long _groupsTaken;
     private long _groupsTakenThen;
 
-    private bool _isStopping;
+    private volatile bool _isStopping;
     private bool _hasDrainFailed;
     private volatile bool _hasStopped;
-    private long _drainRequests;
-    private long _drainsDone;
+
+    // Guards the field below; pulsed when it is set and when the broker stops. Nothing is done inside of it.
+    private readonly object _drainGate = new();
+    private bool _isDrainWanted;
 
     private readonly LogMeter _meter = new();
     private readonly Thread _commitLoop;
@@ -232,6 +234,7 @@ public sealed class EmbeddedBroker : IBroker
             Monitor.PulseAll(_gate);
         }
 
+        lock (_drainGate) Monitor.PulseAll(_drainGate);
         foreach (var append in refused) append.TrySetException(new ObjectDisposedException(nameof(EmbeddedBroker)));
         return new ValueTask(_ended.Task);
     }
@@ -476,7 +479,7 @@ public sealed class EmbeddedBroker : IBroker
                     if (_isStopping) return false;
                     if (_queue.Count > 0)
                     {
-                        if (_drainRequests == _drainsDone) RequestDrain();
+                        RequestDrain();
                         SetPatience();
                     }
 
@@ -519,10 +522,10 @@ public sealed class EmbeddedBroker : IBroker
 
     private void RequestDrain()
     {
-        lock (_gate)
+        lock (_drainGate)
         {
-            _drainRequests++;
-            Monitor.PulseAll(_gate);
+            _isDrainWanted = true;
+            Monitor.PulseAll(_drainGate);
         }
     }
 
@@ -530,18 +533,16 @@ public sealed class EmbeddedBroker : IBroker
     {
         while (true)
         {
-            long request;
-            lock (_gate)
+            lock (_drainGate)
             {
-                while (_drainRequests == _drainsDone && !_isStopping) Monitor.Wait(_gate);
+                while (!_isDrainWanted && !_isStopping) Monitor.Wait(_drainGate);
                 if (_isStopping) break;
-                request = _drainRequests;
+                _isDrainWanted = false;
             }
 
             var hasFailed = !TryDrain();
             lock (_gate)
             {
-                _drainsDone = request;
                 _hasDrainFailed = hasFailed;
                 Monitor.PulseAll(_gate);
             }

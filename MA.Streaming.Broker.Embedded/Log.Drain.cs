@@ -15,6 +15,9 @@ internal sealed partial class Log
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
 
+    // The journal's flush waits while a segment's keeps the disk busy: so that does not get to flush much at once.
+    private const int PacedFlushBytes = 4 << 20;
+
     // One thread at a time drains, retains, checkpoints.
     private readonly Lock _drainGate = new();
     private byte[] _drainBuffer = [];
@@ -34,9 +37,11 @@ internal sealed partial class Log
                 foreach (var partition in dirty) partition.IsDirty = false;
             }
 
-            for (var at = 0; at < dirty.Count; at += PartitionsAtOnce)
+            // Where one call flushes all files, none of them need stay open until then.
+            var atOnce = _files.CanFlushAll ? Math.Max(1, dirty.Count) : PartitionsAtOnce;
+            for (var at = 0; at < dirty.Count; at += atOnce)
             {
-                var round = dirty.GetRange(at, Math.Min(PartitionsAtOnce, dirty.Count - at));
+                var round = dirty.GetRange(at, Math.Min(atOnce, dirty.Count - at));
                 try
                 {
                     DrainTogether(round);
@@ -186,6 +191,7 @@ internal sealed partial class Log
     {
         var writes = new List<SegmentWrite>(partitions.Count);
         var directories = new HashSet<string>(StringComparer.Ordinal);
+        var isFlushedAtOnce = partitions.Count > FlushEachMax && _files.CanFlushAll;
         try
         {
             foreach (var partition in partitions)
@@ -199,9 +205,11 @@ internal sealed partial class Log
                 }
 
                 Flush(write);
+                if (isFlushedAtOnce) write.Dispose();
             }
 
-            MakeDurable(writes, directories);
+            if (isFlushedAtOnce) _files.FlushAll();
+            else MakeDurable(writes, directories);
         }
         catch
         {
@@ -218,12 +226,7 @@ internal sealed partial class Log
 
     private void MakeDurable(List<SegmentWrite> writes, HashSet<string> directories)
     {
-        var files = writes.SelectMany(write => write.Files).ToList();
-        if (files.Count <= FlushEachMax || !_files.TryFlushAll())
-        {
-            foreach (var file in files) file.Flush();
-        }
-
+        foreach (var file in writes.SelectMany(write => write.Files)) file.Flush();
         foreach (var directory in directories) _files.FlushDirectory(directory);
     }
 
@@ -270,7 +273,9 @@ internal sealed partial class Log
         if (_drainBuffer.Length < FileHead.Bytes) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytesMin);
         head.Write(_drainBuffer);
         (write.Filled, write.Length, write.IndexedTo) = (FileHead.Bytes, FileHead.Bytes, FileHead.Bytes);
-        directories.Add(topic.Directory);
+
+        // With those above it, which may be new as well.
+        directories.UnionWith([topic.Directory, Topic.TopicsDirectory, ""]);
     }
 
     /// <summary>Goes on with the active segment; false when it cannot be.</summary>
@@ -318,7 +323,11 @@ internal sealed partial class Log
     {
         if (write.Filled == 0) return;
         write.File!.Write(write.Length - write.Filled, _drainBuffer.AsSpan(0, write.Filled));
+        write.Unflushed += write.Filled;
         write.Filled = 0;
+        if (write.Unflushed < PacedFlushBytes) return;
+        write.File.Flush();
+        write.Unflushed = 0;
     }
 
     /// <summary>What was written is durable: it no longer needs the journal.</summary>
@@ -485,6 +494,9 @@ internal sealed partial class Log
 
         public int Filled { get; set; }
 
+        /// <summary>Bytes written to the file since it was flushed last.</summary>
+        public int Unflushed { get; set; }
+
         public int IndexCount { get; set; }
 
         public long IndexedTo { get; set; }
@@ -501,7 +513,7 @@ internal sealed partial class Log
         public void Begin(LogFile file, long first, ulong fileId)
         {
             Index?.Dispose();
-            (Index, IndexCount) = (null, 0);
+            (Index, IndexCount, Unflushed) = (null, 0, 0);
             (File, Base, FileId) = (file, first, fileId);
             Files.Add(file);
             Bases.Add(first);

@@ -16,7 +16,7 @@ internal interface ILogFiles : IDisposable
     /// <summary>Names of the files and directories in a directory; none when it does not exist.</summary>
     IReadOnlyList<string> List(string directory);
 
-    /// <summary>Makes the directory and those above it; the entries are durable when this returns.</summary>
+    /// <summary>Makes the directory and those above it, where they do not exist.</summary>
     void CreateDirectory(string directory);
 
     /// <summary>Opens a file; null when it does not exist and shall not be created.</summary>
@@ -28,11 +28,14 @@ internal interface ILogFiles : IDisposable
     /// <summary>Gives a file the name of another, which it replaces in one step.</summary>
     void Replace(string from, string to);
 
-    /// <summary>Makes the names in a directory durable: files created, renamed and deleted in it.</summary>
+    /// <summary>Makes the names in a directory durable: what was created, renamed and deleted in it.</summary>
     void FlushDirectory(string directory);
 
-    /// <summary>Makes everything written to open files durable at once, where the system can; otherwise false.</summary>
-    bool TryFlushAll();
+    /// <summary><see cref="FlushAll"/> works here.</summary>
+    bool CanFlushAll { get; }
+
+    /// <summary>Makes everything written durable at once, also to files that are closed, and all names.</summary>
+    void FlushAll();
 
     /// <summary>Bytes that may still be written.</summary>
     long FreeBytes { get; }
@@ -77,7 +80,7 @@ internal sealed partial class OsLogFiles : ILogFiles
         if (File.Exists(_root)) throw new IOException($"{_root} is a file; a log needs a directory");
         try
         {
-            CreateDirectory("");
+            CreateRoot();
         }
         catch (IOException exception) when (exception is not DiskFullException)
         {
@@ -149,13 +152,8 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     public void CreateDirectory(string directory)
     {
-        var missing = new Stack<string>();
-        for (var path = Full(directory); path is not null && !Directory.Exists(path); path = Path.GetDirectoryName(path)) missing.Push(path);
-        while (missing.TryPop(out var path))
-        {
-            Checked(path, () => Directory.CreateDirectory(path));
-            FlushDirectoryAt(Path.GetDirectoryName(path)!);
-        }
+        var path = Full(directory);
+        Checked(path, () => Directory.CreateDirectory(path));
     }
 
     public LogFile? Open(string path, bool create)
@@ -196,17 +194,26 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     public void FlushDirectory(string directory) => FlushDirectoryAt(Full(directory));
 
-    public bool TryFlushAll()
-    {
-        if (!OperatingSystem.IsLinux()) return false;
-        Check(SyncFs(_rootHandle!), _root, "syncfs");
-        return true;
-    }
+    public bool CanFlushAll => OperatingSystem.IsLinux();
+
+    public void FlushAll() => Check(SyncFs(_rootHandle!), _root, "syncfs");
 
     public void Dispose()
     {
         _rootHandle?.Dispose();
         _lock?.Dispose();
+    }
+
+    /// <summary>The log's directory and those above it are durable when this returns.</summary>
+    private void CreateRoot()
+    {
+        var missing = new Stack<string>();
+        for (var path = _root; path is not null && !Directory.Exists(path); path = Path.GetDirectoryName(path)) missing.Push(path);
+        while (missing.TryPop(out var path))
+        {
+            Checked(path, () => Directory.CreateDirectory(path));
+            FlushDirectoryAt(Path.GetDirectoryName(path)!);
+        }
     }
 
     private static int WouldBlock => OperatingSystem.IsMacOS() ? 35 : 11;

@@ -78,9 +78,10 @@ internal sealed class PackageTests
     {
         foreach (var (id, package) in _packages)
         {
+            // A program carries whatever it was built with; what is published is built without stand-ins.
+            if (package.Files.Any(file => file.StartsWith("tools/", StringComparison.Ordinal))) continue;
             var names = package.Files.Select(file => Path.GetFileNameWithoutExtension(file)).ToArray();
             Assert.That(names.Intersect(StandIns), Is.Empty, id);
-            if (package.Files.Any(file => file.StartsWith("tools/", StringComparison.Ordinal))) continue;
             Assert.That(package.Files.Where(file => file.EndsWith(".dll", StringComparison.Ordinal)), Is.EqualTo(new[] { $"lib/net10.0/{id}.dll" }));
             Assert.That(package.Files, Does.Contain($"lib/net10.0/{id}.xml"));
         }

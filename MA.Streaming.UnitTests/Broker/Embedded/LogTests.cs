@@ -96,6 +96,76 @@ public sealed class LogTests
     }
 
     [Test]
+    public void Drain_SegmentThatCouldNotBeFlushed_IsNotWrittenToAgain()
+    {
+        var disk = new SimulatedDisk(1);
+        using var log = Open(disk);
+        var car = Create(log, "car");
+        Append(log, car, 5);
+        log.Drain();
+        Append(log, car, 5);
+        var writes = new List<string>();
+        disk.Fault = (call, path) =>
+        {
+            if (call == DiskCall.Write && path.EndsWith(".segment", StringComparison.Ordinal)) writes.Add(path);
+            return call == DiskCall.Flush && path.EndsWith(".segment", StringComparison.Ordinal) ? new IOException("input/output error") : null;
+        };
+        Assert.That(log.Drain, Throws.TypeOf<IOException>());
+        Assert.That(writes.Distinct().Single(), Does.EndWith("0-00000000000000000000.segment"));
+        writes.Clear();
+        Assert.That(log.Drain, Throws.TypeOf<IOException>());
+        Assert.That(writes.Distinct().Single(), Does.EndWith("0-00000000000000000005.segment"));
+        disk.Fault = null;
+        log.Drain();
+        Assert.That(log.UndrainedBytes, Is.Zero);
+    }
+
+    [Test]
+    public void Drain_MuchAtOnce_FlushesItInParts()
+    {
+        var disk = new SimulatedDisk(1);
+        var options = Options with { RecordBytesMax = 1 << 20, GroupBytesMax = 1 << 20, JournalFileBytes = 32 << 20, JournalBytesMax = 64 << 20, SegmentBytesMax = 64 << 20 };
+        using var log = Log.Open(disk.Boot(), options, _clock, damage => Assert.Fail($"{damage}"));
+        var car = Create(log, "car");
+        Append(log, car, 40, bytes: 500_000);
+        var (writes, most, flushes) = (0, 0, 0);
+        disk.Fault = (call, path) =>
+        {
+            if (!path.EndsWith(".segment", StringComparison.Ordinal)) return null;
+            if (call == DiskCall.Write) most = Math.Max(most, ++writes);
+            if (call == DiskCall.Flush) (writes, flushes) = (0, flushes + 1);
+            return null;
+        };
+        log.Drain();
+
+        // A write has a mebibyte at most.
+        Assert.That(most, Is.InRange(2, 6));
+        Assert.That(flushes, Is.InRange(4, 8));
+    }
+
+    [Test]
+    public void Open_AfterACleanStop_ReadsNoJournal()
+    {
+        var disk = new SimulatedDisk(1);
+        using (var log = Open(disk))
+        {
+            Append(log, Create(log, "car"), 100);
+            log.CloseCleanly();
+        }
+
+        var read = 0;
+        disk.Fault = (call, path) =>
+        {
+            if (call == DiskCall.Read && path.StartsWith("journal", StringComparison.Ordinal)) read++;
+            return null;
+        };
+        using var again = Open(disk);
+        var files = disk.Paths.Count(path => path.StartsWith("journal", StringComparison.Ordinal));
+        Assert.That(read, Is.EqualTo(files).And.GreaterThan(0), "one head each");
+        Assert.That(again.Find(new("car", 0))!.High, Is.EqualTo(100));
+    }
+
+    [Test]
     public void Commit_WritesFailForLong_MakeNoMoreFiles()
     {
         var disk = new SimulatedDisk(1);

@@ -47,7 +47,12 @@ internal sealed class ScratchFiles(IReadOnlyDictionary<string, byte[]> content) 
         // Nothing here ever loses power.
     }
 
-    public bool TryFlushAll() => true;
+    public bool CanFlushAll => true;
+
+    public void FlushAll()
+    {
+        // Nothing here ever loses power.
+    }
 
     public void Dispose()
     {

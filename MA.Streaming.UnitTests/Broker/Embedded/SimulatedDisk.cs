@@ -32,6 +32,9 @@ internal sealed class SimulatedDisk(int seed)
     private readonly Lock _gate = new();
     private readonly Random _random = new(seed);
     private readonly Dictionary<string, Entries> _directories = new(StringComparer.Ordinal) { [""] = new Entries() };
+
+    // Directories whose name in the one above is not durable.
+    private readonly HashSet<string> _newDirectories = new(StringComparer.Ordinal);
     private int _generation;
 
     /// <summary>Calls that change something until the power goes; negative: it stays.</summary>
@@ -62,6 +65,12 @@ internal sealed class SimulatedDisk(int seed)
         using var scope = _gate.EnterScope();
         _generation++;
         CallsUntilPowerLoss = -1;
+        foreach (var path in _newDirectories.Order(StringComparer.Ordinal).Where(_ => _random.Next(2) == 0).ToList())
+        {
+            foreach (var lost in _directories.Keys.Where(other => other == path || other.StartsWith($"{path}/", StringComparison.Ordinal)).ToList()) _directories.Remove(lost);
+        }
+
+        _newDirectories.Clear();
         foreach (var directory in _directories.Values) directory.Settle(_random);
         foreach (var inode in _directories.Values.SelectMany(directory => directory.Names.Values).Distinct()) inode.Settle(_random);
     }
@@ -254,7 +263,8 @@ internal sealed class SimulatedDisk(int seed)
             Check(DiskCall.CreateDirectory, directory);
             for (var at = directory.IndexOf('/', StringComparison.Ordinal); ; at = directory.IndexOf('/', at + 1))
             {
-                disk._directories.TryAdd(at < 0 ? directory : directory[..at], new Entries());
+                var path = at < 0 ? directory : directory[..at];
+                if (disk._directories.TryAdd(path, new Entries())) disk._newDirectories.Add(path);
                 if (at < 0) return;
             }
         }
@@ -302,15 +312,19 @@ internal sealed class SimulatedDisk(int seed)
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushDirectory, directory);
             if (disk._directories.TryGetValue(directory, out var entries)) entries.Flush();
+            disk._newDirectories.RemoveWhere(path => Split(path).Directory == directory);
         }
 
-        public bool TryFlushAll()
+        public bool CanFlushAll => true;
+
+        public void FlushAll()
         {
             disk.Before?.Invoke(DiskCall.FlushAll, "");
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushAll, "");
             foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values)) inode.Flush();
-            return true;
+            foreach (var directory in disk._directories.Values) directory.Flush();
+            disk._newDirectories.Clear();
         }
 
         public void Dispose()
