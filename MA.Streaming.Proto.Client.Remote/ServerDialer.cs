@@ -73,7 +73,7 @@ internal sealed class ServerDialer(ServerAddress address, RemoteStreamingApiOpti
     private SslClientAuthenticationOptions TlsOf(ServerEndpoint endpoint)
     {
         var tls = options.Tls ?? new SslClientAuthenticationOptions();
-        return new SslClientAuthenticationOptions
+        var copy = new SslClientAuthenticationOptions
         {
             TargetHost = string.IsNullOrEmpty(tls.TargetHost) ? endpoint.Host : tls.TargetHost,
             ApplicationProtocols = [SslApplicationProtocol.Http2],
@@ -89,5 +89,12 @@ internal sealed class ServerDialer(ServerAddress address, RemoteStreamingApiOpti
             LocalCertificateSelectionCallback = tls.LocalCertificateSelectionCallback,
             RemoteCertificateValidationCallback = tls.RemoteCertificateValidationCallback,
         };
+        if (OperatingSystem.IsLinux() || OperatingSystem.IsWindows())
+        {
+            copy.AllowRsaPkcs1Padding = tls.AllowRsaPkcs1Padding;
+            copy.AllowRsaPssPadding = tls.AllowRsaPssPadding;
+        }
+
+        return copy;
     }
 }

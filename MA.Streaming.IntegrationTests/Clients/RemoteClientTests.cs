@@ -64,13 +64,26 @@ public sealed class RemoteClientTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task Dispose_OpenRead_EndsAsCancelled()
+    {
+        var server = await StartServerAsync();
+        var api = RemoteStreamingApi.Connect(server.Address);
+        using var read = await OpenAsync(api, await ConnectAsync(api, ""));
+        var next = read.ResponseStream.MoveNext(CancellationToken.None);
+        api.Dispose();
+
+        AssertFailure(await FailureOfAsync(() => next.WaitAsync(Limit)), StatusCode.Cancelled);
+    }
+
+    [Test]
     public async Task Connect_ServerThatComesLater_IsFoundByTheNextCall()
     {
-        var port = FreePort();
-        using var api = RemoteStreamingApi.Connect($"127.0.0.1:{port}");
+        using var refused = new RefusedPort();
+        using var api = RemoteStreamingApi.Connect(refused.Address);
         AssertFailure(await FailureOfAsync(() => WriteAsync(api, "too early")), StatusCode.Unavailable);
 
-        await StartServerAsync(port: port);
+        refused.Dispose();
+        await StartServerAsync(port: refused.Port);
         await WriteAsync(api, "in time");
     }
 
@@ -208,8 +221,9 @@ public sealed class RemoteClientTests : IAsyncDisposable
     [Test]
     public async Task Addresses_FirstRefuses_TheNextIsUsed()
     {
+        using var refused = new RefusedPort();
         var server = await StartServerAsync();
-        using var api = RemoteStreamingApi.Connect($"127.0.0.1:{FreePort()}, {server.Address}");
+        using var api = RemoteStreamingApi.Connect($"{refused.Address}, {server.Address}");
         await WriteAsync(api, "x");
     }
 
@@ -232,12 +246,14 @@ public sealed class RemoteClientTests : IAsyncDisposable
     [Test]
     public async Task Addresses_NoneWorks_FailsWithUnavailableAndFindsTheOneThatComesBack()
     {
-        var ports = new[] { FreePort(), FreePort() };
-        using var api = RemoteStreamingApi.Connect(string.Join(',', ports.Select(port => $"127.0.0.1:{port}")));
+        using var first = new RefusedPort();
+        using var second = new RefusedPort();
+        using var api = RemoteStreamingApi.Connect($"{first.Address},{second.Address}");
         AssertFailure(
-            await FailureOfAsync(() => WriteAsync(api, "x")), StatusCode.Unavailable, [.. ports.Select(port => $"127.0.0.1:{port}: Connection refused")]);
+            await FailureOfAsync(() => WriteAsync(api, "x")), StatusCode.Unavailable, $"{first.Address}: Connection refused", $"{second.Address}: Connection refused");
 
-        await StartServerAsync(port: ports[1]);
+        second.Dispose();
+        await StartServerAsync(port: second.Port);
         await WriteAsync(api, "x");
     }
 
@@ -286,8 +302,9 @@ public sealed class RemoteClientTests : IAsyncDisposable
     {
         using var certificate = NewCertificate();
         var server = await StartRawAsync(context => RawServer.Message(context, []), certificate);
+        using var refused = new RefusedPort();
         var port = new Uri($"https://{server.Address}").Port;
-        foreach (var address in new[] { $"https://localhost:{port}", $"https://localhost:{FreePort()},https://localhost:{port}" })
+        foreach (var address in new[] { $"https://localhost:{port}", $"https://localhost:{refused.Port},https://localhost:{port}" })
         {
             using var api = RemoteStreamingApi.Connect(address, Trusting(certificate));
             await WriteAsync(api, "x");
@@ -310,13 +327,6 @@ public sealed class RemoteClientTests : IAsyncDisposable
     }
 
     private static string Path(MethodDescriptor method) => $"/{method.Service.FullName}/{method.Name}";
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 
     private static X509Certificate2 NewCertificate()
     {
@@ -406,5 +416,23 @@ public sealed class RemoteClientTests : IAsyncDisposable
     {
         _ofTest.Add(part);
         return part;
+    }
+
+    /// <summary>A port that is taken and on which nobody listens, until disposal.</summary>
+    private sealed class RefusedPort : IDisposable
+    {
+        private readonly Socket _socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+
+        public RefusedPort()
+        {
+            _socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            Port = ((IPEndPoint)_socket.LocalEndPoint!).Port;
+        }
+
+        public int Port { get; }
+
+        public string Address => $"127.0.0.1:{Port}";
+
+        public void Dispose() => _socket.Dispose();
     }
 }

@@ -1,4 +1,7 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.InteropServices;
+using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.Hosting.Wire.HealthV1;
@@ -72,6 +75,47 @@ internal sealed class KeygenTests
 
         async Task<ulong> NextAsync(UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient keys) =>
             (await keys.GenerateUniqueKeyAsync(new() { Type = KeyType.Ulong }, cancellationToken: Limit)).UlongKey;
+    }
+
+    [Test]
+    public async Task Keygen_KilledUnderLoad_BeginsAboveEverythingItGave()
+    {
+        using var folder = new TemporaryFolder();
+        var floor = 0UL;
+        for (var start = 0; start < 3; start++)
+        {
+            using var keygen = ToolProcess.Start(folder.Path, ["keygen", "--port", "0", "--metric-port", "0"]);
+            using var channel = GrpcChannel.ForAddress(await keygen.GrpcAddressAsync(Limit));
+            var keys = new UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient(channel);
+            var first = (await keys.GenerateUniqueKeyAsync(new() { Type = KeyType.Ulong }, cancellationToken: Limit)).UlongKey;
+            Assert.That(first, Is.GreaterThanOrEqualTo(floor));
+            var busy = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            var asking = Enumerable.Range(0, 4).Select(_ => AskUntilItDiesAsync(keys, busy)).ToArray();
+            await busy.Task.WaitAsync(Limit);
+            using (var process = Process.GetProcessById(keygen.Id)) process.Kill();
+            var given = await Task.WhenAll(asking).WaitAsync(Limit);
+
+            // What it keeps: format version, the number to stay above, a checksum.
+            floor = ulong.Parse((await File.ReadAllTextAsync(Path.Combine(folder.Path, "key-generator", "floor"), Limit)).Split(' ')[1], CultureInfo.InvariantCulture);
+            Assert.That(given.Append(first), Is.All.LessThan(floor));
+        }
+
+        async Task<ulong> AskUntilItDiesAsync(UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient keys, TaskCompletionSource busy)
+        {
+            var most = 0UL;
+            try
+            {
+                for (var i = 0; ; i++)
+                {
+                    most = (await keys.GenerateUniqueKeyAsync(new() { Type = KeyType.Ulong }, cancellationToken: Limit)).UlongKey;
+                    if (i == 100) busy.TrySetResult();
+                }
+            }
+            catch (RpcException)
+            {
+                return most;
+            }
+        }
     }
 
     [Test]
