@@ -30,7 +30,7 @@ public sealed class KafkaBroker : IBroker
     {
         _options = options;
         var clients = new KafkaClients(options, logger);
-        _topics = new KafkaTopics(options, clients, Appeared, Deleted, clock, logger);
+        _topics = new KafkaTopics(options, clients, Appeared, (topic, partitions) => _writer!.Introduce(topic, partitions), Deleted, clock, logger);
         _tail = new KafkaTail(options, clients, source => _topics.Suspect(source.Topic), clock, logger);
         _catchUp = new KafkaCatchUp(options, clients, _tail, source => _topics.Suspect(source.Topic), clock, logger);
         _writer = new KafkaWriter(options, clients, () => _topics.MessageBytesMax, topic => _topics.Suspect(topic), clock, logger);

@@ -8,15 +8,18 @@ namespace MA.Streaming.Broker.Kafka;
 /// <summary>
 /// Reads for those who are behind the tail, with a few consumers however many readers there are. A consumer serves one reader, all the
 /// partitions in which it is behind at once, until it has caught up everywhere, or has had its turn while others wait, or takes nothing
-/// while others wait. What it brings is bounded by the reader's BytesMax; with nobody else waiting it just stands still when that is full.
+/// while others wait. What it brings is bounded by the reader's read-ahead; with nobody else waiting it just stands still when that is full.
+/// Only so that no partition has to wait for another one with much to read it may bring a little more (<see cref="OverrunMax"/>).
 /// </summary>
 internal sealed class KafkaCatchUp : IAsyncDisposable
 {
     private const int ChunkBytesMax = 128 << 10;
     private const int ChunkRecordsMax = 1_000;
 
-    /// <summary>What one fetch brings of one partition: no partition of a reader comes twice before the others came with more than this.</summary>
-    private const int FetchBytes = 128 << 10;
+    private const int FetchBytes = 512 << 10;
+
+    /// <summary>How far beyond its read-ahead is read for a reader until each of its partitions had something, or nothing.</summary>
+    private const int OverrunMax = 1 << 20;
 
     private static readonly TimeSpan PollTime = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(50);
@@ -172,16 +175,16 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         var pending = new Pending();
         while (true)
         {
-            Begin(reader.TakeBehind(), consumer);
+            Begin(reader.TakeBehind(), consumer, pending);
             consumer.Remove([.. consumer.Sources.Where(source => consumer.OwnerOf(source)!.IsDeleted)]);
             if (consumer.Count == 0 || reader.HasLeft) return;
             lock (_gate)
             {
                 if (_isStopping) return;
                 var isTurnOver = _waiting.Count > 0
-                    && (reader.IsFull || (brought > 0 && (brought >= reader.BytesMax || _clock.GetElapsedTime(began) > Turn)) || _clock.GetElapsedTime(began) > LongestTurn);
+                    && (reader.IsFull || (brought > 0 && (brought >= reader.ReadAhead || _clock.GetElapsedTime(began) > Turn)) || _clock.GetElapsedTime(began) > LongestTurn);
                 if (isTurnOver) return;
-                if (reader.IsFull)
+                if (IsEnough(reader, pending))
                 {
                     Monitor.Wait(_gate, PollTime);
                     continue;
@@ -193,17 +196,26 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
     }
 
     // Those that the tail has by now, and those that are read to their end, need no consumer.
-    private void Begin(List<ReaderPosition> positions, KafkaConsumer<ReaderPosition> consumer)
+    private void Begin(List<ReaderPosition> positions, KafkaConsumer<ReaderPosition> consumer, Pending pending)
     {
         var added = new List<(TopicPartition, ReaderPosition, long)>();
         foreach (var position in positions)
         {
-            if (IsCaughtUp(position, position.Wanted)) position.Reader.CaughtUp(position);
-            else added.Add((position.Source, position, position.Wanted));
+            if (IsCaughtUp(position, position.Wanted))
+            {
+                position.Reader.CaughtUp(position);
+                continue;
+            }
+
+            added.Add((position.Source, position, position.Wanted));
+            pending.Unheard.Add(position);
         }
 
         consumer.Add(added);
     }
+
+    private static bool IsEnough(KafkaReader reader, Pending pending) =>
+        reader.IsFull && (pending.Unheard.Count == 0 || reader.ChunkBytes >= reader.ReadAhead + OverrunMax);
 
     private bool IsCaughtUp(ReaderPosition position, long next) =>
         next >= position.End || position.IsDeleted || (!position.Reader.IsBounded && _tail.Covers(position.Source, next));
@@ -211,7 +223,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
     // What is there now, until the reader has enough.
     private long Read(KafkaReader reader, KafkaConsumer<ReaderPosition> consumer, Pending pending)
     {
-        var (wait, brought, most) = (PollTime, 0L, Math.Min(ChunkBytesMax, reader.BytesMax));
+        var (wait, brought, most) = (PollTime, 0L, Math.Min(ChunkBytesMax, reader.ReadAhead));
         while (true)
         {
             ConsumeResult<byte[]?, byte[]?>? result;
@@ -230,6 +242,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             wait = TimeSpan.Zero;
             if (consumer.OwnerOf(result) is not { } position) continue;
             if (position != pending.Position) Bring(pending, consumer);
+            pending.Unheard.Remove(position);
             if (result.IsPartitionEOF)
             {
                 Bring(pending, consumer);
@@ -251,7 +264,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             if (pending.Bytes >= most || pending.Records.Count >= ChunkRecordsMax)
             {
                 Bring(pending, consumer);
-                if (reader.IsFull) return brought;
+                if (IsEnough(reader, pending)) return brought;
             }
         }
 
@@ -355,9 +368,11 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         }
     }
 
-    /// <summary>Records of one position that are not yet brought.</summary>
+    /// <summary>What a turn is at: records of one position that are not yet brought, and the positions of which nothing was heard.</summary>
     private sealed class Pending
     {
+        public HashSet<ReaderPosition> Unheard { get; } = [];
+
         public ReaderPosition? Position { get; private set; }
 
         public List<Record> Records { get; } = [];

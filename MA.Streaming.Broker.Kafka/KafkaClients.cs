@@ -12,6 +12,9 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     /// <summary>What a record costs in a batch beside its key and value: Kafka's headers of batch and record.</summary>
     public const int RecordOverhead = 128;
 
+    /// <summary>The largest batch where Kafka has not been heard: no more than its brokers take by default.</summary>
+    public const int DefaultMessageBytesMax = 1_000_000;
+
     /// <summary>The group that consumers have to name and never join: offsets are kept by who reads.</summary>
     private const string NoGroup = "stream-api";
 
@@ -53,14 +56,19 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     public void Answered() => Volatile.Write(ref _complaint, null);
 
     /// <summary>The one producer. It has no thread of its own: who owns it polls it.</summary>
-    public IProducer<Append, Append> Producer(Action<Error> failed, int messageBytesMax)
+    /// <param name="failed">Is told of an error that it does not survive.</param>
+    /// <param name="batchBytesMax">A batch of several records has no more than this.</param>
+    public IProducer<Append, Append> Producer(Action<Error> failed, int batchBytesMax)
     {
         var settings = Common();
         Set(settings, "acks", "all");
         Set(settings, "enable.idempotence", "true");
         Set(settings, "compression.type", "zstd");
         Set(settings, "message.timeout.ms", Milliseconds(options.Kafka.DeliveryTimeout));
-        Set(settings, "message.max.bytes", messageBytesMax.ToString(CultureInfo.InvariantCulture));
+
+        // How large one record may be is known, and held, elsewhere.
+        Set(settings, "message.max.bytes", "1000000000");
+        Set(settings, "batch.size", batchBytesMax.ToString(CultureInfo.InvariantCulture));
 
         // A batch is what is there when the connection is free, not what comes within a time.
         Set(settings, "linger.ms", "0");
@@ -153,7 +161,7 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     }
 
     private static bool IsOfProducers(string name) => name is "linger.ms" or "batch.size" or "batch.num.messages" or "compression.type" or "compression.codec"
-        or "compression.level" or "retries" or "message.send.max.retries" or "sticky.partitioning.linger.ms" or "queue.buffering.backpressure.threshold"
+        or "compression.level" or "message.max.bytes" or "message.copy.max.bytes" or "retries" or "message.send.max.retries" or "sticky.partitioning.linger.ms" or "queue.buffering.backpressure.threshold"
         || name.StartsWith("dotnet.producer.", StringComparison.Ordinal) || name.StartsWith("test.mock.", StringComparison.Ordinal);
 
     private static bool IsOfConsumers(string name) => name.StartsWith("fetch.", StringComparison.Ordinal) || name.StartsWith("queued.", StringComparison.Ordinal)

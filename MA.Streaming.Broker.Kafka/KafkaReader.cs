@@ -87,6 +87,8 @@ internal sealed class KafkaReader : IValueTaskSource
     /// <summary>Small chunks of the tail are handed out together up to this many records.</summary>
     private const int MergedMax = 512;
 
+    private const int ReadAheadMin = 64 << 10;
+
     private readonly KafkaTail _tail;
     private readonly KafkaCatchUp _catchUp;
     private readonly ReadRequest _request;
@@ -108,6 +110,7 @@ internal sealed class KafkaReader : IValueTaskSource
         _request = request;
         Positions = [.. request.From.Select(from => new ReaderPosition(this, from.Source, from.Offset))];
         _open = Positions.Count;
+        ReadAhead = Math.Max(request.BytesMax, ReadAheadMin);
     }
 
     public IReadOnlyList<ReaderPosition> Positions { get; }
@@ -116,7 +119,8 @@ internal sealed class KafkaReader : IValueTaskSource
 
     public bool IsBounded => _request.ToHighWatermark;
 
-    public int BytesMax => _request.BytesMax;
+    /// <summary>Bytes that are read ahead for it: BytesMax, and no less than makes a turn of a consumer worth it.</summary>
+    public long ReadAhead { get; }
 
     /// <summary>Nobody reads any more.</summary>
     public bool HasLeft => _hasLeft;
@@ -125,11 +129,14 @@ internal sealed class KafkaReader : IValueTaskSource
     public bool IsServed { get; set; }
 
     /// <summary>No more is to be read ahead for the time being.</summary>
-    public bool IsFull
+    public bool IsFull => ChunkBytes >= ReadAhead;
+
+    /// <summary>Bytes that catch-up consumers have brought and nobody has taken.</summary>
+    public long ChunkBytes
     {
         get
         {
-            lock (_gate) return _chunkBytes >= _request.BytesMax;
+            lock (_gate) return _chunkBytes;
         }
     }
 

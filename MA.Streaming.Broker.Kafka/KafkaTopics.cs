@@ -22,6 +22,7 @@ internal sealed class KafkaTopics : IAsyncDisposable
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
     private readonly Action<string, int> _appeared;
+    private readonly Action<string, int> _grown;
     private readonly Action<string> _deleted;
     private readonly IAdminClient _admin;
     private readonly object _gate = new();
@@ -41,17 +42,18 @@ internal sealed class KafkaTopics : IAsyncDisposable
     private long _lastAnswer;
     private int _brokers;
 
-    public KafkaTopics(KafkaBrokerOptions options, KafkaClients clients, Action<string, int> appeared, Action<string> deleted, TimeProvider clock, ILogger logger)
+    public KafkaTopics(KafkaBrokerOptions options, KafkaClients clients, Action<string, int> appeared, Action<string, int> grown, Action<string> deleted, TimeProvider clock, ILogger logger)
     {
         _options = options;
         _clients = clients;
         _appeared = appeared;
+        _grown = grown;
         _deleted = deleted;
         _clock = clock;
         _logger = logger;
         _admin = clients.Admin();
         _lastAnswer = clock.GetTimestamp();
-        MessageBytesMax = clients.MessageBytesMax ?? 1_000_000;
+        MessageBytesMax = clients.MessageBytesMax ?? KafkaClients.DefaultMessageBytesMax;
         _loop = new Thread(Loop) { IsBackground = true, Name = "stream-api kafka topics" };
     }
 
@@ -113,12 +115,9 @@ internal sealed class KafkaTopics : IAsyncDisposable
             if (partitions == 0) await CreateAsync(spec, doing, cancellationToken).ConfigureAwait(false);
             else await ExtendAsync(spec, doing, cancellationToken).ConfigureAwait(false);
 
-            // Brokers learn of it one after the other.
-            while (PartitionsOf(spec.Name) < spec.Partitions && _clock.GetElapsedTime(started) <= RequestTime)
-            {
-                await DescribeAsync([spec.Name], cancellationToken).ConfigureAwait(false);
-                if (PartitionsOf(spec.Name) < spec.Partitions) await Task.Delay(Settling, _clock, cancellationToken).ConfigureAwait(false);
-            }
+            // Brokers learn of it one after the other; and somebody else may have made it, with fewer partitions than are wanted here.
+            await DescribeAsync([spec.Name], cancellationToken).ConfigureAwait(false);
+            if (PartitionsOf(spec.Name) == partitions) await Task.Delay(Settling, _clock, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -138,33 +137,54 @@ internal sealed class KafkaTopics : IAsyncDisposable
             }
         }
 
-        if (asked.Count == 0) return offsets;
-        var request = asked.Keys.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition, OffsetSpec = spec });
-        var options = new ListOffsetsOptions { IsolationLevel = IsolationLevel.ReadCommitted, RequestTimeout = RequestTime };
-        List<ListOffsetsResultInfo>? found = null;
-        try
+        var started = _clock.GetTimestamp();
+        while (asked.Count > 0)
         {
-            found = (await _admin.ListOffsetsAsync(request, options).WaitAsync(cancellationToken).ConfigureAwait(false)).ResultInfos;
-        }
-        catch (ListOffsetsException exception)
-        {
-            // Some of them failed; the report names which.
-            found = [.. exception.Result.ResultInfos.Select(info => new ListOffsetsResultInfo { TopicPartitionOffsetError = info.TopicPartitionOffsetError, Timestamp = info.Timestamp })];
-        }
-        catch (KafkaException exception)
-        {
-            throw Unreachable(exception.Error, exception, "asking for offsets");
-        }
-
-        foreach (var info in found)
-        {
-            var result = info.TopicPartitionOffsetError;
-            if (!result.Error.IsError) offsets[asked[result.TopicPartition]] = result.Offset.Value;
-            else if (KafkaErrors.KindOf(result.Error.Code) != BrokerError.NoSuchTopic)
-                throw KafkaErrors.From(result.Error, $"asking for offsets of topic '{result.Topic}' at Kafka {_options.BootstrapServers}");
+            // A partition that was just made, or whose leader has just changed, is found a moment later.
+            if (await AskOffsetsAsync(asked, offsets, spec, cancellationToken).ConfigureAwait(false) is not { } failure) break;
+            if (_clock.GetElapsedTime(started) > AnswerTime) throw failure;
+            await Task.Delay(Settling, _clock, cancellationToken).ConfigureAwait(false);
         }
 
         return offsets;
+    }
+
+    // Takes what has an answer out of what is asked; the failure of one that has none yet.
+    private async Task<BrokerException?> AskOffsetsAsync(
+        Dictionary<Confluent.Kafka.TopicPartition, int> asked, long?[] offsets, OffsetSpec spec, CancellationToken cancellationToken)
+    {
+        var request = asked.Keys.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition, OffsetSpec = spec });
+        var options = new ListOffsetsOptions { IsolationLevel = IsolationLevel.ReadCommitted, RequestTimeout = RequestTime };
+        IEnumerable<TopicPartitionOffsetError> found;
+        try
+        {
+            var result = await _admin.ListOffsetsAsync(request, options).WaitAsync(cancellationToken).ConfigureAwait(false);
+            found = result.ResultInfos.Select(info => info.TopicPartitionOffsetError);
+        }
+        catch (ListOffsetsException exception)
+        {
+            found = exception.Result.ResultInfos.Select(info => info.TopicPartitionOffsetError);
+        }
+        catch (KafkaException exception)
+        {
+            return Unreachable(exception.Error, exception, "asking for offsets");
+        }
+
+        BrokerException? failure = null;
+        foreach (var result in found)
+        {
+            var kind = KafkaErrors.KindOf(result.Error.Code);
+            if (result.Error.IsError && kind != BrokerError.NoSuchTopic)
+            {
+                failure = KafkaErrors.From(result.Error, $"asking for offsets of topic '{result.Topic}' at Kafka {_options.BootstrapServers}");
+                if (failure.IsTransient) continue;
+                throw failure;
+            }
+
+            if (asked.Remove(result.TopicPartition, out var at) && !result.Error.IsError) offsets[at] = result.Offset.Value;
+        }
+
+        return failure;
     }
 
     /// <inheritdoc cref="IBroker.WatchTopicsAsync"/>
@@ -307,10 +327,9 @@ internal sealed class KafkaTopics : IAsyncDisposable
         }
         catch (CreatePartitionsException exception)
         {
-            // Somebody else has extended it meanwhile: a look will tell.
+            // InvalidPartitions: somebody else has extended it meanwhile.
             var error = exception.Results[0].Error;
             if (error.Code != ErrorCode.InvalidPartitions) throw KafkaErrors.From(error, doing, exception);
-            await DescribeAsync([spec.Name], cancellationToken).ConfigureAwait(false);
         }
         catch (KafkaException exception)
         {
@@ -498,6 +517,9 @@ internal sealed class KafkaTopics : IAsyncDisposable
 
     private void Take(string topic, int partitions)
     {
+        // Before anybody appends to its new partitions the producer has to know them.
+        var before = PartitionsOf(topic);
+        if (before > 0 && before < partitions) _grown(topic, partitions);
         TaskCompletionSource changed;
         lock (_gate)
         {

@@ -40,6 +40,7 @@ internal sealed class Append(Core.Broker.TopicPartition target, RecordData recor
 internal sealed class KafkaWriter : IAsyncDisposable
 {
     private static readonly TimeSpan PollTime = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan IntroductionTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(5);
 
     private readonly KafkaBrokerOptions _options;
@@ -56,6 +57,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private IProducer<Append, Append> _producer;
     private Append? _latest;
+    private int _batchBytesMax;
     private Error? _fatal;
     private Error? _lastFatal;
     private long _waitingBytes;
@@ -75,7 +77,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
         _topicIsGone = topicIsGone;
         _clock = clock;
         _logger = logger;
-        _producer = clients.Producer(OnFatal, messageBytesMax());
+        _producer = NewProducer();
         _loop = new Thread(Loop) { IsBackground = true, Name = "stream-api kafka writer" };
         _loop.Start();
     }
@@ -115,7 +117,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isStopping, typeof(KafkaBroker));
-            if (_waiting.Count > 0 || _fatal is not null || !Fits(append))
+            if (_waiting.Count > 0 || IsToBeReplaced || !Fits(append))
             {
                 if (_waitingBytes > 0 && _waitingBytes + append.Cost > _options.QueuedBytesMax)
                 {
@@ -132,6 +134,25 @@ internal sealed class KafkaWriter : IAsyncDisposable
             {
                 Produce(append);
             }
+        }
+    }
+
+    /// <summary>Makes the producer know all partitions of a topic that has grown. Waits for Kafka's answer.</summary>
+    public void Introduce(string topic, int partitions)
+    {
+        var started = _clock.GetTimestamp();
+        try
+        {
+            using var admin = new DependentAdminClientBuilder(_producer.Handle).Build();
+            while (_clock.GetElapsedTime(started) < IntroductionTime)
+            {
+                var known = admin.GetMetadata(topic, IntroductionTime).Topics;
+                if (known.Count == 1 && known[0].Partitions.Count >= partitions) return;
+            }
+        }
+        catch (Exception exception) when (exception is KafkaException or ObjectDisposedException)
+        {
+            // Then the producer learns of it later, and appends to the new partitions fail until then.
         }
     }
 
@@ -213,8 +234,8 @@ internal sealed class KafkaWriter : IAsyncDisposable
                     _refused.Clear();
                     foreach (var append in _settled) Forget(append);
 
-                    if (_fatal is not null && _inFlight == 0 && !_isStopping) Replace(_fatal);
-                    while (!_isStopping && _fatal is null && _waiting.TryPeek(out var next) && Fits(next))
+                    if (IsToBeReplaced && _inFlight == 0 && !_isStopping) Replace();
+                    while (!_isStopping && !IsToBeReplaced && _waiting.TryPeek(out var next) && Fits(next))
                     {
                         _waiting.Dequeue();
                         _waitingBytes -= next.Cost;
@@ -289,11 +310,17 @@ internal sealed class KafkaWriter : IAsyncDisposable
         BrokerError.TooLarge,
         $"a record for topic '{topic}' has {bytes} bytes of key and value; this Kafka takes at most {limit} (message.max.bytes), or what the topic's max.message.bytes says");
 
+    // Also when it turned out that Kafka takes less than the producer would put into a batch.
+    private bool IsToBeReplaced => _fatal is not null || _messageBytesMax() < _batchBytesMax;
+
+    private IProducer<Append, Append> NewProducer() =>
+        _clients.Producer(OnFatal, _batchBytesMax = Math.Min(_messageBytesMax(), KafkaClients.DefaultMessageBytesMax));
+
     // Under the lock.
-    private void Replace(Error fatal)
+    private void Replace()
     {
-        _logger.ProducerReplaced(KafkaErrors.Words(fatal));
-        var next = _clients.Producer(OnFatal, _messageBytesMax());
+        if (_fatal is not null) _logger.ProducerReplaced(KafkaErrors.Words(_fatal));
+        var next = NewProducer();
         _producer.Dispose();
         _producer = next;
         _fatal = null;

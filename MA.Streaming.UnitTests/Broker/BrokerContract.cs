@@ -32,6 +32,9 @@ public abstract class BrokerContract
     /// <summary><see cref="DeleteTopicAsync"/> is implemented.</summary>
     protected virtual bool SupportsTopicDeletion => false;
 
+    /// <summary>Nothing is fetched beyond <see cref="ReadRequest.BytesMax"/>, also not by a client library below.</summary>
+    protected virtual bool FetchesNoMoreThanAsked => true;
+
     /// <summary>A read that asks for it is resumed without the thread pool, and so are appends.</summary>
     protected virtual bool WorksWithExhaustedThreadPool => false;
 
@@ -875,6 +878,7 @@ public abstract class BrokerContract
     public async Task ReadAsync_RetentionOvertakesTheReader_ReadAheadStaysBoundedAndTheRestIsMissing()
     {
         RequireRetention();
+        RequireExactReadAhead();
         const int bytesMax = 10_000;
         var source = await NewTopicAsync();
         var appends = Enumerable.Range(0, 1000).Select(i => Broker.AppendAsync(source, new RecordData(null, new byte[1000]), None).AsTask());
@@ -928,6 +932,7 @@ public abstract class BrokerContract
     public async Task ReadAsync_ToHighWatermarkAndRetentionGoesBeyond_IsToldOnlyWhatItAskedFor()
     {
         RequireRetention();
+        RequireExactReadAhead();
         var source = await NewTopicAsync();
         var appends = Enumerable.Range(0, 100).Select(i => Broker.AppendAsync(source, new RecordData(null, new byte[1000]), None).AsTask());
         var end = (await Task.WhenAll(appends).WithDeadline()).Max(a => a.Offset) + 1;
@@ -1082,6 +1087,11 @@ public abstract class BrokerContract
     {
         await using var reading = new BrokerReading(Broker, source, toHighWatermark: true);
         return [.. (await reading.ToEndAsync()).SelectMany(b => b.Records)];
+    }
+
+    private void RequireExactReadAhead()
+    {
+        if (!FetchesNoMoreThanAsked) Assert.Ignore("the client library has fetched the removed records ahead; tests of the adapter remove more than it fetches");
     }
 
     private void RequireRetention()
