@@ -63,7 +63,7 @@ public sealed class KafkaBroker : IBroker
     /// <param name="clock">Stamps the records; the system's clock when null.</param>
     /// <param name="logger">Is told of what fails. Secrets are not in it.</param>
     /// <exception cref="BrokerException">Unavailable: the native library is not there; says what to do.</exception>
-    /// <exception cref="ArgumentException">A setting is not allowed.</exception>
+    /// <exception cref="KafkaSettingException">A setting is not allowed.</exception>
     public static KafkaBroker Open(KafkaBrokerOptions options, TimeProvider? clock = null, ILogger<KafkaBroker>? logger = null)
     {
         options.Validate();
@@ -75,7 +75,7 @@ public sealed class KafkaBroker : IBroker
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or Confluent.Kafka.KafkaException)
         {
             // librdkafka's words name the property, and not its value when that is a secret.
-            throw new ArgumentException($"librdkafka refuses the settings: {exception.Message}", nameof(options), exception);
+            throw new KafkaSettingException("Kafka", $"what librdkafka takes: {exception.Message}", exception);
         }
     }
 

@@ -57,7 +57,7 @@ public sealed record KafkaBrokerOptions
     /// <summary>How often Kafka is asked for its topics.</summary>
     public TimeSpan TopicsInterval { get; init; } = TimeSpan.FromMilliseconds(500);
 
-    /// <exception cref="ArgumentException">A setting is not allowed; ParamName is its key.</exception>
+    /// <exception cref="KafkaSettingException">A property is not to be set.</exception>
     internal void Validate()
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(BootstrapServers);
@@ -67,7 +67,17 @@ public sealed record KafkaBrokerOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(CatchUpConsumersMax);
         foreach (var name in Kafka.Properties.Keys)
         {
-            if (Reserved.TryGetValue(name, out var reason)) throw new ArgumentException($"not to be set: {reason}", $"Kafka.Properties[{name}]");
+            if (Reserved.TryGetValue(name, out var reason)) throw new KafkaSettingException($"Kafka.Properties[{name}]", $"nothing: {reason}");
         }
     }
+}
+
+/// <summary>A setting that the adapter or librdkafka refuses. The value is not repeated: it may be a secret.</summary>
+/// <param name="key">The setting's key.</param>
+/// <param name="allowed">What is allowed.</param>
+/// <param name="innerException">The cause, where there is one.</param>
+public sealed class KafkaSettingException(string key, string allowed, Exception? innerException = null) : Exception(allowed, innerException)
+{
+    /// <summary>The setting's key.</summary>
+    public string Key { get; } = key;
 }

@@ -234,6 +234,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             catch (ConsumeException exception)
             {
                 Bring(pending, consumer);
+                pending.Announce();
                 Failed(consumer, exception);
                 return brought;
             }
@@ -264,11 +265,12 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             if (pending.Bytes >= most || pending.Records.Count >= ChunkRecordsMax)
             {
                 Bring(pending, consumer);
-                if (IsEnough(reader, pending)) return brought;
+                if (IsEnough(reader, pending)) break;
             }
         }
 
         Bring(pending, consumer);
+        pending.Announce();
         return brought;
     }
 
@@ -278,15 +280,22 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         var chunk = new Chunk(position.Wanted, pending.Records[^1].Offset + 1, [.. pending.Records], null);
         pending.Clear();
         position.Reader.Bring(position, chunk);
+        pending.Brought(position);
         if (!IsCaughtUp(position, chunk.Next)) return;
         consumer.Remove([position.Source]);
         position.Reader.CaughtUp(position);
     }
 
+    private static void Bring(ReaderPosition position, Chunk chunk)
+    {
+        position.Reader.Bring(position, chunk);
+        position.Reader.Wake(position);
+    }
+
     // At the end of the log: from here on the tail reads it.
     private void ReachedEnd(KafkaConsumer<ReaderPosition> consumer, ReaderPosition position, long end)
     {
-        if (end > position.Wanted) position.Reader.Bring(position, new Chunk(position.Wanted, Math.Min(end, position.End), [], null));
+        if (end > position.Wanted) Bring(position, new Chunk(position.Wanted, Math.Min(end, position.End), [], null));
         if (!position.Reader.IsBounded)
         {
             _tail.Follow(position.Source, end);
@@ -330,7 +339,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         if (marks is not null && marks.Low.Value > next)
         {
             var low = marks.Low.Value;
-            position.Reader.Bring(position, new Chunk(next, low, [], new MissingRange(next, low, MissingReason.Retention)));
+            Bring(position, new Chunk(next, low, [], new MissingRange(next, low, MissingReason.Retention)));
             if (IsCaughtUp(position, low))
             {
                 consumer.Remove([source]);
@@ -371,6 +380,8 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
     /// <summary>What a turn is at: records of one position that are not yet brought, and the positions of which nothing was heard.</summary>
     private sealed class Pending
     {
+        private readonly List<ReaderPosition> _brought = [];
+
         public HashSet<ReaderPosition> Unheard { get; } = [];
 
         public ReaderPosition? Position { get; private set; }
@@ -384,6 +395,19 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             Position = position;
             Records.Add(record);
             Bytes += Chunk.CostOf(record);
+        }
+
+        /// <summary>Its reader hears of it when something of every position is there, so that each has its turn before one has two.</summary>
+        public void Brought(ReaderPosition position)
+        {
+            _brought.Add(position);
+            if (Unheard.Count == 0) Announce();
+        }
+
+        public void Announce()
+        {
+            foreach (var position in _brought) position.Reader.Wake(position);
+            _brought.Clear();
         }
 
         public void Clear()

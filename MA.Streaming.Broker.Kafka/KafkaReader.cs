@@ -210,7 +210,7 @@ internal sealed class KafkaReader : IValueTaskSource
         _signal.SetResult(true);
     }
 
-    /// <summary>A catch-up consumer brings something, and reads on behind it.</summary>
+    /// <summary>A catch-up consumer brings something, and reads on behind it. Who reads is woken separately.</summary>
     public void Bring(ReaderPosition position, Chunk chunk)
     {
         lock (_gate)
@@ -219,8 +219,6 @@ internal sealed class KafkaReader : IValueTaskSource
             position.Wanted = chunk.Next;
             _chunkBytes += chunk.Cost;
         }
-
-        Wake(position);
     }
 
     /// <summary>A catch-up consumer is done with a position: the tail has what follows, or the read ends there.</summary>

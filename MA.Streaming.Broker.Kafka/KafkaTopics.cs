@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -13,6 +14,7 @@ namespace MA.Streaming.Broker.Kafka;
 /// </summary>
 internal sealed class KafkaTopics : IAsyncDisposable
 {
+    private const int AskedByNameMax = 16;
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RequestTime = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Settling = TimeSpan.FromMilliseconds(20);
@@ -33,7 +35,9 @@ internal sealed class KafkaTopics : IAsyncDisposable
     private readonly CancellationTokenSource _disposal = new();
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _attempt = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task<DescribeClusterResult>? _cluster;
     private long _version;
+    private List<Look> _looks = [];
     private bool _isWanted;
     private bool _isListed;
     private bool _isStopping;
@@ -262,29 +266,18 @@ internal sealed class KafkaTopics : IAsyncDisposable
         return KafkaErrors.From(cause, $"{doing} at Kafka {_options.BootstrapServers}", exception);
     }
 
+    // By the loop, because this question blocks a thread. Who asks for the same at once is answered at once.
     private async Task DescribeAsync(string[] names, CancellationToken cancellationToken)
     {
-        IEnumerable<TopicDescription> topics;
-        try
+        var look = new Look(names);
+        lock (_gate)
         {
-            var options = new DescribeTopicsOptions { RequestTimeout = RequestTime };
-            topics = (await _admin.DescribeTopicsAsync(TopicCollection.OfTopicNames(names), options).WaitAsync(cancellationToken).ConfigureAwait(false)).TopicDescriptions;
-        }
-        catch (DescribeTopicsException exception)
-        {
-            topics = exception.Results.TopicDescriptions;
-        }
-        catch (KafkaException exception)
-        {
-            throw Unreachable(exception.Error, exception, $"looking for topic '{names[0]}'");
+            ThrowIfStopping();
+            _looks.Add(look);
+            Monitor.PulseAll(_gate);
         }
 
-        foreach (var topic in topics)
-        {
-            if (!topic.Error.IsError) Take(topic.Name, topic.Partitions.Count);
-            else if (KafkaErrors.KindOf(topic.Error.Code) != BrokerError.NoSuchTopic)
-                throw KafkaErrors.From(topic.Error, $"looking for topic '{topic.Name}' at Kafka {_options.BootstrapServers}");
-        }
+        await look.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     private async Task CreateAsync(TopicSpec spec, string doing, CancellationToken cancellationToken)
@@ -385,51 +378,96 @@ internal sealed class KafkaTopics : IAsyncDisposable
     {
         while (true)
         {
-            TaskCompletionSource attempt;
+            TaskCompletionSource? attempt = null;
+            List<Look> looks;
             lock (_gate)
             {
+                if (!_isWanted && !_isStopping && _looks.Count == 0) Monitor.Wait(_gate, _options.TopicsInterval);
                 if (_isStopping) break;
-
-                // Who asks from now on is answered by the next look.
-                attempt = _attempt;
-                _attempt = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-                _isWanted = false;
+                (looks, _looks) = (_looks, []);
+                if (looks.Count == 0)
+                {
+                    // Who asks from now on is answered by the next look.
+                    (attempt, _attempt) = (_attempt, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+                    _isWanted = false;
+                }
             }
 
-            try
-            {
-                var metadata = _admin.GetMetadata(AnswerTime);
-                if (ClusterId is null) Learn(metadata);
-                Take(metadata);
-                Succeeded(metadata);
-                attempt.TrySetResult();
-            }
-            catch (KafkaException exception)
-            {
-                var error = Unreachable(exception.Error, exception, "listing the topics");
-                Failed(error);
-                attempt.TrySetException(error);
-                _ = attempt.Task.Exception; // Nobody may have asked.
-            }
-            catch (Exception exception) when (exception is not OutOfMemoryException)
-            {
-                _logger.LoopFailed(exception, "kafka topics");
-                var error = new BrokerException(BrokerError.Unavailable, $"listing the topics at Kafka {_options.BootstrapServers}: {exception.Message}", exception);
-                Failed(error);
-                attempt.TrySetException(error);
-                _ = attempt.Task.Exception;
-            }
-
-            lock (_gate)
-            {
-                if (!_isWanted && !_isStopping) Monitor.Wait(_gate, _options.TopicsInterval);
-            }
+            if (attempt is not null) Answer([attempt], "listing the topics", ListAll);
+            else LookFor(looks);
         }
 
         _admin.Dispose();
-        lock (_gate) _attempt.TrySetException(new ObjectDisposedException(nameof(KafkaBroker)));
-        _ = _attempt.Task.Exception;
+        lock (_gate)
+        {
+            foreach (var waiting in _looks.Append<TaskCompletionSource>(_attempt)) Fail(waiting, new ObjectDisposedException(nameof(KafkaBroker)));
+        }
+
         _ended.TrySetResult();
+    }
+
+    private void ListAll()
+    {
+        var metadata = _admin.GetMetadata(AnswerTime);
+        if (!Volatile.Read(ref _isListed)) Learn(metadata);
+        Take(metadata);
+        Succeeded(metadata);
+        LearnCluster();
+    }
+
+    private void LookFor(List<Look> looks)
+    {
+        string[] names = [.. looks.SelectMany(look => look.Names).Distinct(StringComparer.Ordinal)];
+        Answer(looks, names.Length == 1 ? $"looking for topic '{names[0]}'" : $"looking for {names.Length} topics", () =>
+        {
+            if (names.Length > AskedByNameMax)
+            {
+                Take(_admin.GetMetadata(AnswerTime));
+                return;
+            }
+
+            foreach (var topic in names.SelectMany(name => _admin.GetMetadata(name, AnswerTime).Topics))
+            {
+                if (!topic.Error.IsError) Take(topic.Topic, topic.Partitions.Count);
+                else if (KafkaErrors.KindOf(topic.Error.Code) == BrokerError.Denied)
+                    throw KafkaErrors.From(topic.Error, $"looking for topic '{topic.Topic}' at Kafka {_options.BootstrapServers}");
+            }
+        });
+    }
+
+    private void Answer(IReadOnlyCollection<TaskCompletionSource> waiting, string doing, Action question)
+    {
+        BrokerException error;
+        try
+        {
+            question();
+            foreach (var one in waiting) one.TrySetResult();
+            return;
+        }
+        catch (BrokerException exception)
+        {
+            // Of a topic and not of Kafka.
+            foreach (var one in waiting) Fail(one, exception);
+            return;
+        }
+        catch (KafkaException exception)
+        {
+            error = Unreachable(exception.Error, exception, doing);
+        }
+        catch (Exception exception) when (exception is not OutOfMemoryException)
+        {
+            _logger.LoopFailed(exception, "kafka topics");
+            error = new BrokerException(BrokerError.Unavailable, $"{doing} at Kafka {_options.BootstrapServers}: {exception.Message}", exception);
+        }
+
+        Failed(error);
+        foreach (var one in waiting) Fail(one, error);
+    }
+
+    private static void Fail(TaskCompletionSource waiting, Exception exception)
+    {
+        waiting.TrySetException(exception);
+        _ = waiting.Task.Exception; // Nobody may have asked.
     }
 
     private void Succeeded(Metadata metadata)
@@ -461,18 +499,17 @@ internal sealed class KafkaTopics : IAsyncDisposable
         if (isNews) _logger.Unreachable(_options.BootstrapServers, error.Message);
     }
 
-    // What is asked once: which cluster this is, and how large a record may be.
+    // What has to be known before anybody writes: how large a record may be.
     private void Learn(Metadata metadata)
     {
-        var cluster = Blocking(_admin.DescribeClusterAsync(new DescribeClusterOptions { RequestTimeout = AnswerTime }));
         if (_clients.MessageBytesMax is null && metadata.Brokers.Count > 0)
         {
             try
             {
-                var resource = new ConfigResource { Type = ResourceType.Broker, Name = metadata.Brokers[0].BrokerId.ToString(System.Globalization.CultureInfo.InvariantCulture) };
+                var resource = new ConfigResource { Type = ResourceType.Broker, Name = metadata.Brokers[0].BrokerId.ToString(CultureInfo.InvariantCulture) };
                 var results = Blocking(_admin.DescribeConfigsAsync([resource], new DescribeConfigsOptions { RequestTimeout = AnswerTime }));
                 if (results[0].Entries.TryGetValue("message.max.bytes", out var entry)
-                    && int.TryParse(entry.Value, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var bytes))
+                    && int.TryParse(entry.Value, NumberStyles.None, CultureInfo.InvariantCulture, out var bytes))
                 {
                     MessageBytesMax = Math.Clamp(bytes, 1_000, 1_000_000_000);
                 }
@@ -483,11 +520,26 @@ internal sealed class KafkaTopics : IAsyncDisposable
             }
         }
 
-        ClusterId = cluster.ClusterId is { Length: > 0 } id ? id : "unnamed";
-        _logger.Connected(_options.BootstrapServers, ClusterId, metadata.Brokers.Count, metadata.Topics.Count, MessageBytesMax - KafkaClients.RecordOverhead);
+        _logger.Connected(_options.BootstrapServers, metadata.Brokers.Count, metadata.Topics.Count, MessageBytesMax - KafkaClients.RecordOverhead);
     }
 
-#pragma warning disable RS0030 // On the loop's own thread, and bounded by the request's timeout.
+    // The name of the cluster comes when it comes: nothing waits for it.
+    private void LearnCluster()
+    {
+        if (ClusterId is not null || _cluster is { IsCompleted: false }) return;
+        _cluster = _admin.DescribeClusterAsync(new DescribeClusterOptions { RequestTimeout = RequestTime });
+        _ = _cluster.ContinueWith(
+            described =>
+            {
+                if (described.IsCompletedSuccessfully) ClusterId = Blocking(described).ClusterId;
+                else _ = described.Exception;
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+    }
+
+#pragma warning disable RS0030 // On the loop's own thread, and bounded by the request's timeout; or completed.
     private static T Blocking<T>(Task<T> task) => task.GetAwaiter().GetResult();
 #pragma warning restore RS0030
 
@@ -546,4 +598,10 @@ internal sealed class KafkaTopics : IAsyncDisposable
     }
 
     private readonly record struct Topic(int Partitions, long Version);
+
+    /// <summary>A question about topics by name.</summary>
+    private sealed class Look(string[] names) : TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        public string[] Names { get; } = names;
+    }
 }

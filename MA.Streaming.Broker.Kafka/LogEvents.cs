@@ -5,8 +5,8 @@ namespace MA.Streaming.Broker.Kafka;
 /// <summary>What the Kafka broker logs.</summary>
 internal static partial class LogEvents
 {
-    [LoggerMessage(EventId = 900, Level = LogLevel.Information, Message = "Kafka at {Servers}: cluster {Cluster}, {Brokers} brokers, {Topics} topics, records to {RecordBytesMax} bytes")]
-    public static partial void Connected(this ILogger logger, string servers, string cluster, int brokers, int topics, int recordBytesMax);
+    [LoggerMessage(EventId = 900, Level = LogLevel.Information, Message = "Kafka at {Servers}: {Brokers} brokers, {Topics} topics, records to {RecordBytesMax} bytes")]
+    public static partial void Connected(this ILogger logger, string servers, int brokers, int topics, int recordBytesMax);
 
     [LoggerMessage(EventId = 901, Level = LogLevel.Warning, Message = "Kafka at {Servers} does not answer: {Reason}")]
     public static partial void Unreachable(this ILogger logger, string servers, string reason);
