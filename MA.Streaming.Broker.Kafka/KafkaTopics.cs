@@ -162,7 +162,7 @@ internal sealed class KafkaTopics : IAsyncDisposable
         IEnumerable<TopicPartitionOffsetError> found;
         try
         {
-            var result = await _admin.ListOffsetsAsync(request, options).WaitAsync(cancellationToken).ConfigureAwait(false);
+            var result = await Ask(admin => admin.ListOffsetsAsync(request, options)).WaitAsync(cancellationToken).ConfigureAwait(false);
             found = result.ResultInfos.Select(info => info.TopicPartitionOffsetError);
         }
         catch (ListOffsetsException exception)
@@ -241,6 +241,22 @@ internal sealed class KafkaTopics : IAsyncDisposable
         await _ended.Task.ConfigureAwait(false);
     }
 
+    // A question must not begin while the client is being destroyed: the native library does not survive that.
+    private Task<T> Ask<T>(Func<IAdminClient, Task<T>> question)
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_isStopping, typeof(KafkaBroker));
+            return question(_admin);
+        }
+    }
+
+    private static async Task<bool> Answered(Task task)
+    {
+        await task.ConfigureAwait(false);
+        return true;
+    }
+
     private async Task WaitAsync(Task task, CancellationToken stop, CancellationToken cancellationToken)
     {
         try
@@ -297,7 +313,7 @@ internal sealed class KafkaTopics : IAsyncDisposable
         try
         {
             var options = new CreateTopicsOptions { RequestTimeout = RequestTime, OperationTimeout = RequestTime };
-            await _admin.CreateTopicsAsync([specification], options).WaitAsync(cancellationToken).ConfigureAwait(false);
+            await Ask(admin => Answered(admin.CreateTopicsAsync([specification], options))).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (CreateTopicsException exception)
         {
@@ -315,7 +331,7 @@ internal sealed class KafkaTopics : IAsyncDisposable
         try
         {
             var options = new CreatePartitionsOptions { RequestTimeout = RequestTime, OperationTimeout = RequestTime };
-            await _admin.CreatePartitionsAsync([new PartitionsSpecification { Topic = spec.Name, IncreaseTo = spec.Partitions }], options)
+            await Ask(admin => Answered(admin.CreatePartitionsAsync([new PartitionsSpecification { Topic = spec.Name, IncreaseTo = spec.Partitions }], options)))
                 .WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (CreatePartitionsException exception)
@@ -341,7 +357,7 @@ internal sealed class KafkaTopics : IAsyncDisposable
         try
         {
             var resource = new ConfigResource { Type = ResourceType.Topic, Name = topic };
-            var results = await _admin.DescribeConfigsAsync([resource], new DescribeConfigsOptions { RequestTimeout = RequestTime })
+            var results = await Ask(admin => admin.DescribeConfigsAsync([resource], new DescribeConfigsOptions { RequestTimeout = RequestTime }))
                 .WaitAsync(cancellationToken).ConfigureAwait(false);
             var entries = results[0].Entries;
             foreach (var (setting, kept) in new[] { ("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete") })
