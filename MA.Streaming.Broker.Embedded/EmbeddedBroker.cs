@@ -21,15 +21,30 @@ public sealed class EmbeddedBroker : IBroker
     private readonly CancellationTokenSource _disposal = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Guards the four fields below; pulsed when they change.
+    // Guards the fields below; pulsed when they change. Appends are completed outside of it.
     private readonly object _gate = new();
-    private Queue<Append> _queue = new();
+    private readonly Queue<Append> _queue = new();
     private long _queuedBytes;
-    private bool _isStopping;
-    private bool _hasDrainFailed;
-    private long _drainRequests;
-    private long _drainsDone;
 
+    // Behind the queue, in order, while that is full.
+    private readonly LinkedList<Append> _waiting = new();
+    private long _waitingBytes;
+
+    // Looks after a while whether a group was taken since; if not, whoever waits is refused.
+    private readonly ITimer _patience;
+    private bool _isPatienceSet;
+    private long _groupsTaken;
+    private long _groupsTakenThen;
+
+    private volatile bool _isStopping;
+    private bool _hasDrainFailed;
+    private volatile bool _hasStopped;
+
+    // Guards the field below; pulsed when it is set and when the broker stops. Nothing is done inside of it.
+    private readonly object _drainGate = new();
+    private bool _isDrainWanted;
+
+    private readonly LogMeter _meter = new();
     private readonly Thread _commitLoop;
     private readonly Thread _drainLoop;
     private long _damages;
@@ -40,14 +55,18 @@ public sealed class EmbeddedBroker : IBroker
         _logger = logger;
         try
         {
-            _log = Log.Open(files(), options, clock, Report);
+            _log = Log.Open(files(), options, clock, Report, Report);
         }
-        catch (IOException exception)
+        catch (Exception exception)
         {
+            _meter.Dispose();
+            if (exception is not (IOException or UnauthorizedAccessException)) throw;
             throw new BrokerException(
                 exception is DiskFullException ? BrokerError.Full : BrokerError.Unavailable, $"the log in {options.Directory} cannot be opened: {exception.Message}", exception);
         }
 
+        _patience = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).LosePatience(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _meter.Observe(() => _log.UndrainedBytes, () => _log.JournalBytes, () => QueuedBytes);
         Info = new BrokerInfo(_log.Id.ToString("D"), $"embedded:{options.Directory}", options.RecordBytesMax, options.CommitPolicy.Durability, IsShared: false);
         _logger.Opened(options.Directory, _log.Id, _log.Epoch, options.CommitPolicy.Name, _log.Topics.Count);
         _commitLoop = new Thread(CommitLoop) { IsBackground = true, Name = "stream-api commit" };
@@ -59,8 +78,17 @@ public sealed class EmbeddedBroker : IBroker
     /// <inheritdoc/>
     public BrokerInfo Info { get; }
 
-    /// <summary>How often damage was found since the log was opened.</summary>
+    /// <summary>How often damage was found since the log was opened; the torn tail of a crash is none.</summary>
     internal long Damages => Volatile.Read(ref _damages);
+
+    /// <summary>Bytes of appends that wait to be written.</summary>
+    internal long QueuedBytes
+    {
+        get
+        {
+            lock (_gate) return _queuedBytes + _waitingBytes;
+        }
+    }
 
     /// <summary>Opens the log in a directory, or makes it; recovers what a crash left.</summary>
     /// <param name="options">Where and how.</param>
@@ -76,10 +104,19 @@ public sealed class EmbeddedBroker : IBroker
     internal static Task<EmbeddedBroker> OpenAsync(EmbeddedBrokerOptions options, Func<ILogFiles> files, TimeProvider? clock = null, ILogger<EmbeddedBroker>? logger = null) =>
         Task.Run(() => new EmbeddedBroker(options, files, clock ?? TimeProvider.System, logger ?? NullLogger<EmbeddedBroker>.Instance));
 
-    /// <summary>Looks at the log in a directory without owning or changing it, and reads all of it.</summary>
-    /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
-    public static Task<LogInspection> InspectAsync(string directory) =>
-        Task.Run(() => Log.Inspect(OsLogFiles.ForReading(directory), new EmbeddedBrokerOptions { Directory = directory }));
+    /// <summary>Looks at the log in a directory without owning or changing it, and reads all of it. Another process may use it meanwhile.</summary>
+    /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format. Unavailable: it cannot be read.</exception>
+    public static Task<LogInspection> InspectAsync(string directory) => Task.Run(() =>
+    {
+        try
+        {
+            return Log.Inspect(OsLogFiles.ForReading(directory), new EmbeddedBrokerOptions { Directory = directory });
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new BrokerException(BrokerError.Unavailable, $"the log in {directory} cannot be read: {exception.Message}", exception);
+        }
+    });
 
     /// <inheritdoc/>
     public async ValueTask<TopicInfo> EnsureTopicAsync(TopicSpec topic, CancellationToken cancellationToken)
@@ -177,7 +214,7 @@ public sealed class EmbeddedBroker : IBroker
     {
         ThrowIfDisposed();
         if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<BrokerHealth>(cancellationToken);
-        var health = _log.Broken is { } broken ? new BrokerHealth(false, $"the journal could not be flushed: {broken.Message}; nothing is taken until the log is opened again")
+        var health = _log.Broken is { } broken ? new BrokerHealth(false, $"nothing is taken until the log in {_options.Directory} is opened again: {broken.Message}")
             : _log.IsFull ? new BrokerHealth(false, $"the disk of {_options.Directory} is full")
             : Volatile.Read(ref _hasDrainFailed) ? new BrokerHealth(false, "records cannot be moved from the journal into segments")
             : new BrokerHealth(true, $"{_options.CommitPolicy.Durability}; {_log.UndrainedBytes} bytes in the journal only");
@@ -189,12 +226,16 @@ public sealed class EmbeddedBroker : IBroker
     {
         // Wakes every reader; the source stays undisposed because reads may still register with it.
         _disposal.Cancel();
+        List<Append> refused;
         lock (_gate)
         {
             _isStopping = true;
+            refused = TakeAll();
             Monitor.PulseAll(_gate);
         }
 
+        lock (_drainGate) Monitor.PulseAll(_drainGate);
+        foreach (var append in refused) append.TrySetException(new ObjectDisposedException(nameof(EmbeddedBroker)));
         return new ValueTask(_ended.Task);
     }
 
@@ -224,9 +265,9 @@ public sealed class EmbeddedBroker : IBroker
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isStopping, this);
-            if (_queuedBytes > 0 && _queuedBytes + append.Bytes > _options.QueuedBytesMax)
+            if (_waiting.Count > 0 || (_queuedBytes > 0 && _queuedBytes + append.Bytes > _options.QueuedBytesMax))
             {
-                append.TrySetException(new BrokerException(BrokerError.Full, $"{_queuedBytes} bytes wait to be written to {_options.Directory}; at most {_options.QueuedBytesMax} may"));
+                Wait(append);
                 return;
             }
 
@@ -235,6 +276,83 @@ public sealed class EmbeddedBroker : IBroker
             if (_queue.Count == 1) Monitor.PulseAll(_gate);
         }
     }
+
+    /// <summary>Lets an append wait behind the queue. One that is cancelled leaves at once, with its bytes.</summary>
+    private void Wait(Append append)
+    {
+        var place = _waiting.AddLast(append);
+        _waitingBytes += append.Bytes;
+        SetPatience();
+        _ = append.Task.ContinueWith(
+            _ =>
+            {
+                lock (_gate) Leave(place);
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+    }
+
+    private void Leave(LinkedListNode<Append> place)
+    {
+        if (place.List is null) return;
+        _waiting.Remove(place);
+        _waitingBytes -= place.Value.Bytes;
+    }
+
+    /// <summary>Appends that wait move up while there is room.</summary>
+    private void MoveUp()
+    {
+        while (_waiting.First is { } next && (_queuedBytes == 0 || _queuedBytes + next.Value.Bytes <= _options.QueuedBytesMax))
+        {
+            Leave(next);
+            _queue.Enqueue(next.Value);
+            _queuedBytes += next.Value.Bytes;
+        }
+    }
+
+    private void SetPatience()
+    {
+        if (_isPatienceSet || _isStopping) return;
+        _isPatienceSet = true;
+        _groupsTakenThen = _groupsTaken;
+        _patience.Change(_options.FullWaitMax, Timeout.InfiniteTimeSpan);
+    }
+
+    private void LosePatience()
+    {
+        List<Append> refused = [];
+        BrokerException? reason = null;
+        lock (_gate)
+        {
+            _isPatienceSet = false;
+            if (_isStopping || _queue.Count == 0) return;
+            if (_groupsTaken != _groupsTakenThen)
+            {
+                SetPatience();
+                return;
+            }
+
+            reason = HasRoom
+                ? new BrokerException(BrokerError.Unavailable, $"the disk of {_options.Directory} has not answered for {_options.FullWaitMax.TotalSeconds:F0} s; {_queuedBytes + _waitingBytes} bytes wait to be written")
+                : new BrokerException(BrokerError.Full, $"{_log.UndrainedBytes} bytes wait in the journal of {_options.Directory}, and for {_options.FullWaitMax.TotalSeconds:F0} s none was moved into segments");
+            refused = TakeAll();
+        }
+
+        foreach (var append in refused) append.TrySetException(reason);
+    }
+
+    /// <summary>Everything that waits, in order.</summary>
+    private List<Append> TakeAll()
+    {
+        List<Append> all = [.. _queue, .. _waiting];
+        _queue.Clear();
+        _waiting.Clear();
+        (_queuedBytes, _waitingBytes) = (0, 0);
+        return all;
+    }
+
+    private bool HasRoom => _log.UndrainedBytes < _options.UndrainedBytesMax && _log.JournalBytes < _options.JournalBytesMax;
 
     private async IAsyncEnumerable<RecordBatch> Read(ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
@@ -262,7 +380,7 @@ public sealed class EmbeddedBroker : IBroker
         }
         finally
         {
-            reader.Leave();
+            reader.Dispose();
         }
     }
 
@@ -318,71 +436,96 @@ public sealed class EmbeddedBroker : IBroker
         var group = new List<Append>();
         while (TakeGroup(group))
         {
-            _log.Commit(group);
-            if (_log.UndrainedBytes >= _options.UndrainedBytesMax / 4) RequestDrain();
+            Commit(group);
+            if (_log.UndrainedBytes >= _options.UndrainedBytesMax / 4 || _log.JournalBytes > _options.JournalBytesMax / 2) RequestDrain();
         }
+    }
 
-        List<Append> refused;
-        lock (_gate)
+    private void Commit(List<Append> group)
+    {
+        try
         {
-            refused = [.. _queue];
-            _queue.Clear();
+            var records = _log.Commit(group);
+            if (records > 0) _meter.Committed(records);
         }
+        catch (Exception exception)
+        {
+            // Not the disk, for that is answered already. What of the group is durable the next start tells.
+            Stop(exception);
+            foreach (var append in group)
+                append.TrySetException(new BrokerException(BrokerError.Unavailable, $"an unexpected error stopped the log in {_options.Directory}: {exception.Message}", exception));
+        }
+    }
 
-        foreach (var append in refused) append.TrySetException(new ObjectDisposedException(nameof(EmbeddedBroker)));
+    private void Stop(Exception exception)
+    {
+        _hasStopped = true;
+        _log.Break(exception);
+        _logger.Stopped(exception, _options.Directory);
+        lock (_gate) Monitor.PulseAll(_gate);
     }
 
     /// <summary>Waits for appends, and for room between journal and segments; false when the broker stops.</summary>
     private bool TakeGroup(List<Append> group)
     {
         group.Clear();
-        lock (_gate)
+        while (true)
         {
-            while (true)
+            List<Append> refused;
+            lock (_gate)
             {
-                if (_isStopping) return false;
-                if (_queue.Count > 0)
+                while (_queue.Count == 0 || (!HasRoom && !_hasDrainFailed && _log.Broken is null))
                 {
-                    if (_log.UndrainedBytes < _options.UndrainedBytesMax || _log.Broken is not null) break;
-                    if (_hasDrainFailed) RefuseAll();
-                    else if (_drainRequests == _drainsDone) RequestDrain();
+                    if (_isStopping) return false;
+                    if (_queue.Count > 0)
+                    {
+                        RequestDrain();
+                        SetPatience();
+                    }
+
+                    Monitor.Wait(_gate);
                 }
 
-                Monitor.Wait(_gate);
+                if (_isStopping) return false;
+                if (HasRoom || _log.Broken is not null)
+                {
+                    TakeGroupFromQueue(group);
+                    return true;
+                }
+
+                // Nothing drains, so nothing would end the wait. The next append tries again.
+                refused = TakeAll();
+                RequestDrain();
             }
 
-            var bytes = 0L;
-            while (_queue.TryPeek(out var next) && (group.Count == 0 || bytes + next.Bytes <= _options.GroupBytesMax))
+            foreach (var append in refused)
             {
-                bytes += next.Bytes;
-                group.Add(_queue.Dequeue());
+                append.TrySetException(new BrokerException(
+                    BrokerError.Full, $"{_log.UndrainedBytes} bytes wait in the journal of {_options.Directory} because segments cannot be written"));
             }
-
-            _queuedBytes -= bytes;
-            return true;
         }
     }
 
-    /// <summary>Nothing drains, so nothing would end the wait. The next append tries again.</summary>
-    private void RefuseAll()
+    private void TakeGroupFromQueue(List<Append> group)
     {
-        var refused = _queue;
-        _queue = new Queue<Append>();
-        _queuedBytes = 0;
-        RequestDrain();
-        foreach (var append in refused)
+        var bytes = 0L;
+        while (_queue.TryPeek(out var next) && (group.Count == 0 || bytes + next.Bytes <= _options.GroupBytesMax))
         {
-            append.TrySetException(new BrokerException(
-                BrokerError.Full, $"{_log.UndrainedBytes} bytes wait in the journal of {_options.Directory} because segments cannot be written"));
+            bytes += next.Bytes;
+            group.Add(_queue.Dequeue());
         }
+
+        _queuedBytes -= bytes;
+        _groupsTaken++;
+        MoveUp();
     }
 
     private void RequestDrain()
     {
-        lock (_gate)
+        lock (_drainGate)
         {
-            _drainRequests++;
-            Monitor.PulseAll(_gate);
+            _isDrainWanted = true;
+            Monitor.PulseAll(_drainGate);
         }
     }
 
@@ -390,29 +533,16 @@ public sealed class EmbeddedBroker : IBroker
     {
         while (true)
         {
-            long request;
-            lock (_gate)
+            lock (_drainGate)
             {
-                while (_drainRequests == _drainsDone && !_isStopping) Monitor.Wait(_gate);
+                while (!_isDrainWanted && !_isStopping) Monitor.Wait(_drainGate);
                 if (_isStopping) break;
-                request = _drainRequests;
+                _isDrainWanted = false;
             }
 
-            var hasFailed = false;
-            try
-            {
-                _log.Drain();
-                _log.Retain();
-            }
-            catch (IOException exception)
-            {
-                hasFailed = true;
-                _logger.DrainFailed(exception, _options.Directory);
-            }
-
+            var hasFailed = !TryDrain();
             lock (_gate)
             {
-                _drainsDone = request;
                 _hasDrainFailed = hasFailed;
                 Monitor.PulseAll(_gate);
             }
@@ -421,26 +551,64 @@ public sealed class EmbeddedBroker : IBroker
         End();
     }
 
+    private bool TryDrain()
+    {
+        if (_hasStopped) return false;
+        try
+        {
+            _log.Drain();
+            _log.Retain();
+            if (_hasDrainFailed) _logger.DrainResumed(_options.Directory);
+            return true;
+        }
+        catch (IOException exception)
+        {
+            if (!_hasDrainFailed) _logger.DrainFailed(exception, _options.Directory);
+        }
+        catch (Exception exception)
+        {
+            // Not the disk. What could not be moved is in the journal, and the next start moves it.
+            Stop(exception);
+        }
+
+        return false;
+    }
+
     private void End()
     {
         _commitLoop.Join();
+        _patience.Dispose();
         try
         {
-            _log.CloseCleanly();
+            // After an error that nobody expected only the journal is trusted.
+            if (!_hasStopped) _log.CloseCleanly();
         }
-        catch (IOException exception)
+        catch (Exception exception)
         {
             // What could not be moved is in the journal; the next start moves it.
             _logger.DrainFailed(exception, _options.Directory);
         }
-
-        _log.Dispose();
-        _ended.TrySetResult();
+        finally
+        {
+            _log.Dispose();
+            _meter.Dispose();
+            _ended.TrySetResult();
+        }
     }
 
     private void Report(Damage damage)
     {
+        _meter.Damaged(damage.IsTornTail);
+        if (damage.IsTornTail)
+        {
+            _logger.TornTailCut(_options.Directory, damage.File, damage.Position, damage.What);
+            return;
+        }
+
         Interlocked.Increment(ref _damages);
         _logger.DamageFound(_options.Directory, damage.File, damage.Position, damage.What);
     }
+
+    private void Report(RecoveryProgress progress) => _logger.Recovering(
+        _options.Directory, progress.What, progress.Bytes, progress.TotalBytes, progress.BytesPerSecond, progress.Left.TotalSeconds);
 }

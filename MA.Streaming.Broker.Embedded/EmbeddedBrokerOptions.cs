@@ -24,8 +24,15 @@ public sealed record EmbeddedBrokerOptions
     /// <summary>Bytes in the journal that are not in segments yet, and in memory for that reason; beyond it appends wait.</summary>
     public long UndrainedBytesMax { get; init; } = 64 << 20;
 
-    /// <summary>Bytes of appends that wait; beyond it appends are refused with <see cref="Core.Broker.BrokerError.Full"/>.</summary>
+    /// <summary>Bytes of all journal files in use, which bounds how long recovery takes; beyond it appends wait.</summary>
+    public long JournalBytesMax { get; init; } = 1 << 30;
+
+    /// <summary>Bytes of appends that are queued for the journal; beyond it appends wait for their turn.</summary>
     public long QueuedBytesMax { get; init; } = 256 << 20;
+
+    /// <summary>How long appends wait while nothing moves: then they end with <see cref="Core.Broker.BrokerError.Full"/>, or with
+    /// <see cref="Core.Broker.BrokerError.Unavailable"/> if it is the disk that does not answer.</summary>
+    public TimeSpan FullWaitMax { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>Bytes of recent records kept in memory for readers after they went into segments.</summary>
     public long TailBytesMax { get; init; } = 32 << 20;
@@ -46,6 +53,9 @@ public sealed record EmbeddedBrokerOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(GroupBytesMax);
         ArgumentOutOfRangeException.ThrowIfLessThan(SegmentBytesMax, FileHead.Bytes);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(UndrainedBytesMax);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(QueuedBytesMax);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(FullWaitMax, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThan(JournalBytesMax, 2L * JournalFileBytes);
         ArgumentOutOfRangeException.ThrowIfNegative(TailBytesMax);
         ArgumentOutOfRangeException.ThrowIfNegative(DiskReserveBytes);
         var least = (long)GroupBytesMax + RecordBytesMax + FileHead.Bytes + (2 * 1024);

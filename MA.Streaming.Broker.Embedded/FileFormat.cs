@@ -25,16 +25,26 @@ internal static class FileHead
     /// <summary>The content of the first copy that is undamaged.</summary>
     public static bool TryRead(ReadOnlySpan<byte> from, uint magic, out ReadOnlySpan<byte> content)
     {
-        for (var at = 0; at < Bytes && from.Length >= at + SectorBytes; at += SectorBytes)
+        for (var at = 0; at < Bytes; at += SectorBytes)
         {
-            var sector = from.Slice(at, SectorBytes);
-            content = sector[8..];
-            if (BinaryPrimitives.ReadUInt32LittleEndian(sector) == magic
-                && BinaryPrimitives.ReadUInt32LittleEndian(sector[4..]) == Checksum.Of(content, magic)) return true;
+            if (TryReadCopy(from, at, magic, out content)) return true;
         }
 
         content = default;
         return false;
+    }
+
+    /// <summary>Both copies are undamaged.</summary>
+    public static bool IsWhole(ReadOnlySpan<byte> from, uint magic) => TryReadCopy(from, 0, magic, out _) && TryReadCopy(from, SectorBytes, magic, out _);
+
+    private static bool TryReadCopy(ReadOnlySpan<byte> from, int at, uint magic, out ReadOnlySpan<byte> content)
+    {
+        content = default;
+        if (from.Length < at + SectorBytes) return false;
+        var sector = from.Slice(at, SectorBytes);
+        content = sector[8..];
+        return BinaryPrimitives.ReadUInt32LittleEndian(sector) == magic
+            && BinaryPrimitives.ReadUInt32LittleEndian(sector[4..]) == Checksum.Of(content, magic);
     }
 }
 
@@ -45,6 +55,8 @@ internal static class FileHead
 internal readonly record struct JournalHead(ulong FileId, long Number, long FirstGroup)
 {
     private const uint Magic = 0x4A_53_41_4D;
+
+    public static bool IsWhole(ReadOnlySpan<byte> from) => FileHead.IsWhole(from, Magic);
 
     public void Write(Span<byte> to)
     {
@@ -71,6 +83,8 @@ internal readonly record struct JournalHead(ulong FileId, long Number, long Firs
 internal sealed record SegmentHead(ulong FileId, int Topic, int Partition, long Base, long FirstTimestamp, string Name, bool KeepForever)
 {
     private const uint Magic = 0x53_53_41_4D;
+
+    public static bool IsWhole(ReadOnlySpan<byte> from) => FileHead.IsWhole(from, Magic);
 
     public void Write(Span<byte> to)
     {
@@ -149,40 +163,49 @@ internal readonly record struct Meta(int Version, Guid LogId, long Epoch)
     /// <summary>The format this code writes.</summary>
     public const int CurrentVersion = 1;
 
-    public const int Bytes = 40;
     private const uint Magic = 0x4D_53_41_4D;
+
+    public static bool IsWhole(ReadOnlySpan<byte> from) => FileHead.IsWhole(from, Magic);
 
     public byte[] ToBytes()
     {
-        var bytes = new byte[Bytes];
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(4), Version);
-        LogId.TryWriteBytes(bytes.AsSpan(8));
-        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(24), Epoch);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(36), Checksum.Of(bytes.AsSpan(0, 36), Magic));
+        Span<byte> content = stackalloc byte[28];
+        BinaryPrimitives.WriteInt32LittleEndian(content, Version);
+        LogId.TryWriteBytes(content[4..]);
+        BinaryPrimitives.WriteInt64LittleEndian(content[20..], Epoch);
+        var bytes = new byte[FileHead.Bytes];
+        FileHead.Write(bytes, Magic, content);
         return bytes;
     }
 
     /// <summary>Null when damaged. Of a newer version, only the version is sure to mean what it does here.</summary>
     public static Meta? Read(ReadOnlySpan<byte> from)
     {
-        if (from.Length < 8 || BinaryPrimitives.ReadUInt32LittleEndian(from) != Magic) return null;
-        var version = BinaryPrimitives.ReadInt32LittleEndian(from[4..]);
-        if (version > CurrentVersion) return new Meta(version, Guid.Empty, 0);
-        if (from.Length < Bytes || BinaryPrimitives.ReadUInt32LittleEndian(from[36..]) != Checksum.Of(from[..36], Magic)) return null;
-        return new Meta(version, new Guid(from.Slice(8, 16)), BinaryPrimitives.ReadInt64LittleEndian(from[24..]));
+        if (!FileHead.TryRead(from, Magic, out var content)) return null;
+        var version = BinaryPrimitives.ReadInt32LittleEndian(content);
+        return version > CurrentVersion
+            ? new Meta(version, Guid.Empty, 0)
+            : new Meta(version, new Guid(content.Slice(4, 16)), BinaryPrimitives.ReadInt64LittleEndian(content[20..]));
     }
 }
 
 /// <summary>
 /// What the log knew for sure when it was written: everything before it is in segments, flushed. Journal uses below
-/// <see cref="FirstJournal"/> hold nothing more that is needed.
+/// <see cref="FirstJournal"/> hold nothing more that is needed. The file holds it twice.
 /// </summary>
-internal sealed record Checkpoint(long FirstJournal, long NextGroup, long NextSequence, int NextTopic, IReadOnlyList<Checkpoint.Topic> Topics)
+/// <param name="CleanEpoch">The epoch that ended with it, in good order; 0 when it was written on the way.</param>
+/// <param name="FirstJournal">The first journal use that is still needed.</param>
+/// <param name="NextGroup">Number of the next commit group, or less.</param>
+/// <param name="NextSequence">Sequence number of the next record, or less.</param>
+/// <param name="NextTopic">Id of the next topic.</param>
+/// <param name="Topics">The topics.</param>
+internal sealed record Checkpoint(
+    long CleanEpoch, long FirstJournal, long NextGroup, long NextSequence, int NextTopic, IReadOnlyList<Checkpoint.Topic> Topics)
 {
+    private const int HeaderBytes = 12;
     private const uint Magic = 0x43_53_41_4D;
 
-    public static Checkpoint Empty { get; } = new(1, 1, 1, 1, []);
+    public static Checkpoint Empty { get; } = new(0, 1, 1, 1, 1, []);
 
     /// <param name="Low">The first readable offset.</param>
     /// <param name="Next">One past the last record in segments.</param>
@@ -200,6 +223,8 @@ internal sealed record Checkpoint(long FirstJournal, long NextGroup, long NextSe
         {
             writer.Write(Magic);
             writer.Write(0u);
+            writer.Write(0);
+            writer.Write(CleanEpoch);
             writer.Write(FirstJournal);
             writer.Write(NextGroup);
             writer.Write(NextSequence);
@@ -223,17 +248,27 @@ internal sealed record Checkpoint(long FirstJournal, long NextGroup, long NextSe
         }
 
         var bytes = stream.ToArray();
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(8), bytes.Length);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Checksum.Of(bytes.AsSpan(8), Magic));
-        return bytes;
+        return [.. bytes, .. bytes];
     }
 
-    /// <summary>Null when damaged.</summary>
-    public static Checkpoint? Read(byte[] bytes)
+    /// <summary>Null when both copies are damaged; <paramref name="isWhole"/> when neither is.</summary>
+    public static Checkpoint? Read(byte[] bytes, out bool isWhole)
     {
-        if (bytes.Length < 8 || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic) return null;
-        if (BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(4)) != Checksum.Of(bytes.AsSpan(8), Magic)) return null;
-        using var reader = new BinaryReader(new MemoryStream(bytes, 8, bytes.Length - 8));
-        var (firstJournal, nextGroup, nextSequence, nextTopic) = (reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt32());
+        var (first, second) = (ReadCopy(bytes, 0), ReadCopy(bytes, bytes.Length / 2));
+        isWhole = first is not null && second is not null;
+        return first ?? second;
+    }
+
+    private static Checkpoint? ReadCopy(byte[] bytes, int at)
+    {
+        if (bytes.Length - at < HeaderBytes || BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(at)) != Magic) return null;
+        var length = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 8));
+        if (length < HeaderBytes || length > bytes.Length - at) return null;
+        if (BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(at + 4)) != Checksum.Of(bytes.AsSpan(at + 8, length - 8), Magic)) return null;
+        using var reader = new BinaryReader(new MemoryStream(bytes, at + HeaderBytes, length - HeaderBytes));
+        var (cleanEpoch, firstJournal, nextGroup, nextSequence, nextTopic) = (reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt32());
         var topics = new Topic[reader.ReadInt32()];
         for (var i = 0; i < topics.Length; i++)
         {
@@ -242,6 +277,6 @@ internal sealed record Checkpoint(long FirstJournal, long NextGroup, long NextSe
                 partition = new Partition(reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64(), reader.ReadInt64());
         }
 
-        return new Checkpoint(firstJournal, nextGroup, nextSequence, nextTopic, topics);
+        return new Checkpoint(cleanEpoch, firstJournal, nextGroup, nextSequence, nextTopic, topics);
     }
 }

@@ -6,10 +6,15 @@ namespace MA.Streaming.Broker.Embedded;
 
 /// <summary>
 /// Where a record is durable first: commit groups of all partitions, one in flight, in files that are filled with zeros once and
-/// used again. Only the commit loop appends; only the drainer frees.
+/// used again. Only the commit loop appends; only the drainer frees. A file gets its name when its first zeros are durable, and a
+/// group is written where the file's length is durable already: so a file that is shorter than a head and a group, or than a group
+/// in it says, was cut by something else than a crash.
 /// </summary>
 internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy policy) : IDisposable
 {
+    /// <summary>The shortest a file can be that was ever used.</summary>
+    public const int FileBytesMin = FileHead.Bytes + GroupFormat.HeaderBytes;
+
     private const int ZerosBytes = 1 << 20;
     private static readonly byte[] Zeros = new byte[ZerosBytes];
 
@@ -20,6 +25,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
     private long _position;
     private long _nextNumber = 1;
     private int _files;
+    private long _liveBytes;
 
     /// <summary>Where the caller writes the first record of a group in its buffer; what stands before is the journal's.</summary>
     public const int RecordsAt = FileHead.Bytes + GroupFormat.HeaderBytes;
@@ -30,15 +36,21 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
 
     public long Epoch { get; set; }
 
-    /// <summary>Why nothing more can become durable until the log is opened again: a flush failed.</summary>
-    public IOException? Broken { get; private set; }
+    /// <summary>Why nothing more can become durable until the log is opened again: a flush failed, or something nobody expected.</summary>
+    public Exception? Broken { get; private set; }
 
-    /// <summary>The seed of the checksums of the next group, if it has this many bytes of records. Begins a new file when it must.</summary>
+    /// <summary>Bytes of the files that are in use; free ones do not count.</summary>
+    public long LiveBytes => Volatile.Read(ref _liveBytes);
+
+    public void Break(Exception exception) => Broken ??= exception;
+
+    /// <summary>Makes room for a group of at most this many bytes of records, in a new file if it must; returns the seed of its checksums.</summary>
     public ulong Prepare(int recordBytes)
     {
         var bytes = GroupFormat.HeaderBytes + recordBytes;
         if (_current is null || _position + bytes > fileBytes) Roll();
-        return _current!.Id;
+        if (_position + bytes > _current!.Filled) Extend(_current, _position + bytes);
+        return _current.Id;
     }
 
     /// <summary>
@@ -49,7 +61,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
     {
         var file = _current!;
         GroupFormat.Write(
-            buffer[FileHead.Bytes..], new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence));
+            buffer[FileHead.Bytes..], new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence, file.Filled));
         var end = RecordsAt + recordBytes;
         var isFirst = _position == FileHead.Bytes;
         if (isFirst) new JournalHead(file.Id, file.Number, file.FirstGroup).Write(buffer);
@@ -57,28 +69,14 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         {
             var from = isFirst ? 0 : FileHead.Bytes;
             file.File.Write(isFirst ? 0 : _position, buffer[from..end]);
-            FillAhead(file, _position + GroupFormat.HeaderBytes + recordBytes);
         }
         catch
         {
-            _current = null;
+            GiveUp(file);
             throw;
         }
 
-        if (policy == CommitPolicy.Durable)
-        {
-            try
-            {
-                file.File.Flush();
-                if (file.IsNew) files.FlushDirectory("");
-                file.IsNew = false;
-            }
-            catch (IOException exception)
-            {
-                Broken = exception;
-                throw;
-            }
-        }
+        if (policy == CommitPolicy.Durable) Flush(file);
 
         _position += GroupFormat.HeaderBytes + recordBytes;
         file.LastGroup = NextGroup++;
@@ -107,13 +105,25 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
                 _free.Push(_live[0]);
                 _live.RemoveAt(0);
             }
+
+            CountLive();
         }
     }
 
-    /// <summary>Finds the files at start: all are free afterwards; those of uses from this one on are returned, in order, with their content.</summary>
-    public IReadOnlyList<JournalImage> Load(long firstNeeded)
+    /// <summary>The next group begins a new use, so that everything up to here can be freed.</summary>
+    public void EndUse()
     {
-        var images = new List<JournalImage>();
+        lock (_gate) _current = null;
+    }
+
+    /// <summary>
+    /// Finds the files at start: all are free afterwards. Those of uses from this one on are returned, in order, with their content;
+    /// and the names of those of which nobody knows what they were, which <see cref="Remove"/> removes.
+    /// </summary>
+    public (IReadOnlyList<JournalImage> Images, IReadOnlyList<JournalStray> Strays) Load(long firstNeeded, RecoveryWatch watch)
+    {
+        var needed = new List<(string Name, JournalHead Head, bool IsWhole, JournalFile File)>();
+        var strays = new List<JournalStray>();
         _nextNumber = firstNeeded;
         var head = new byte[FileHead.Bytes];
         foreach (var name in files.List("").Where(name => name.StartsWith("journal-", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
@@ -122,19 +132,46 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
             if (files.Open(name, create: false) is not { } file) continue;
             _files = Math.Max(_files, slot);
             var length = (int)Math.Min(file.Length, int.MaxValue);
-            _free.Push(new JournalFile(file) { Filled = length });
-            if (file.Read(0, head) < FileHead.SectorBytes || !JournalHead.TryRead(head, out var use)) continue;
+            var filled = head.AsSpan(0, file.Read(0, head));
+            if (!JournalHead.TryRead(filled, out var use))
+            {
+                if (length >= FileBytesMin && !filled.ContainsAnyExcept((byte)0))
+                {
+                    // Made, and never used.
+                    _free.Push(new JournalFile(file) { Filled = length });
+                    continue;
+                }
+
+                strays.Add(new JournalStray(name, length));
+                file.Dispose();
+                continue;
+            }
+
+            var used = new JournalFile(file) { Filled = length };
+            _free.Push(used);
             _nextNumber = Math.Max(_nextNumber, use.Number + 1);
-            if (use.Number < firstNeeded) continue;
-            var bytes = GC.AllocateUninitializedArray<byte>(length);
-            var read = file.Read(0, bytes);
-            images.Add(new JournalImage(name, use, bytes.AsMemory(0, read)));
+            if (use.Number >= firstNeeded) needed.Add((name, use, JournalHead.IsWhole(filled), used));
         }
 
         // The next number is one that even a use whose head did not become durable cannot have.
         _nextNumber++;
-        images.Sort((one, other) => one.Head.Number.CompareTo(other.Head.Number));
-        return images;
+        watch.Begin("reading the journal", needed.Sum(one => one.File.Filled));
+        var images = new List<JournalImage>(needed.Count);
+        foreach (var (name, use, isWhole, file) in needed.OrderBy(one => one.Head.Number))
+        {
+            var bytes = GC.AllocateUninitializedArray<byte>((int)file.Filled);
+            var read = file.File.Read(0, bytes);
+            images.Add(new JournalImage(name, use, isWhole, bytes.AsMemory(0, read)));
+            watch.Add(read);
+        }
+
+        return (images, strays);
+    }
+
+    /// <summary>Removes files that nobody can read; what was to be said of them is said.</summary>
+    public void Remove(IReadOnlyList<JournalStray> strays)
+    {
+        foreach (var stray in strays) files.Delete(stray.Name);
     }
 
     public void Dispose()
@@ -142,18 +179,40 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         foreach (var file in _live.Concat(_free)) file.File.Dispose();
     }
 
-    private void Roll()
+    private void Flush(JournalFile file)
+    {
+        try
+        {
+            file.File.Flush();
+        }
+        catch (IOException exception)
+        {
+            Break(exception);
+            throw;
+        }
+    }
+
+    /// <summary>Nobody knows what of the last group is in the file; the next one goes into another, or begins this one again.</summary>
+    private void GiveUp(JournalFile file)
     {
         lock (_gate)
         {
             _current = null;
-            if (!_free.TryPop(out var file))
-            {
-                var slot = _files + 1;
-                file = new JournalFile(files.Open($"journal-{slot:D6}", create: true)!) { IsNew = true };
-                _files = slot;
-            }
+            if (file.LastGroup >= file.FirstGroup || !_live.Remove(file)) return;
+            _free.Push(file);
+            CountLive();
+        }
+    }
 
+    private void CountLive() => Volatile.Write(ref _liveBytes, (long)_live.Count * fileBytes);
+
+    private void Roll()
+    {
+        JournalFile? file;
+        lock (_gate) _free.TryPop(out file);
+        file ??= Create();
+        lock (_gate)
+        {
             file.Id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
             file.Number = _nextNumber++;
             file.FirstGroup = NextGroup;
@@ -161,16 +220,57 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
             _live.Add(file);
             _current = file;
             _position = FileHead.Bytes;
+            CountLive();
         }
     }
 
-    /// <summary>Keeps zeros ahead of what is written, so that most flushes write no metadata; twice as many each time.</summary>
-    private void FillAhead(JournalFile file, long end)
+    /// <summary>A file has its name only when it is filled: so a short one tells that something cut it.</summary>
+    private JournalFile Create()
     {
-        if (end <= file.Filled) return;
-        var to = Math.Min(fileBytes, Math.Max(end, Math.Max(ZerosBytes / 4, file.Filled * 2)));
-        for (var at = end; at < to; at += ZerosBytes) file.File.Write(at, Zeros.AsSpan(0, (int)Math.Min(ZerosBytes, to - at)));
-        file.Filled = Math.Max(end, to);
+        var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_files + 1:D6}");
+        var made = $"{name}.new";
+        files.Delete(made);
+        var file = new JournalFile(files.Open(made, create: true)!);
+        try
+        {
+            var to = Math.Min(fileBytes, ZerosBytes / 4);
+            WriteZeros(file, to);
+            file.File.Flush();
+            file.Filled = to;
+            files.Replace(made, name);
+            files.FlushDirectory("");
+        }
+        catch
+        {
+            file.File.Dispose();
+            throw;
+        }
+
+        _files++;
+        return file;
+    }
+
+    /// <summary>Keeps zeros ahead of what is written, so that most flushes write no metadata; twice as many each time.</summary>
+    private void Extend(JournalFile file, long end)
+    {
+        var to = Math.Min(fileBytes, Math.Max(end, file.Filled * 2));
+        try
+        {
+            WriteZeros(file, to);
+        }
+        catch (IOException exception) when (exception is not DiskFullException)
+        {
+            GiveUp(file);
+            throw;
+        }
+
+        Flush(file);
+        file.Filled = to;
+    }
+
+    private static void WriteZeros(JournalFile file, long to)
+    {
+        for (var at = file.Filled; at < to; at += ZerosBytes) file.File.Write(at, Zeros.AsSpan(0, (int)Math.Min(ZerosBytes, to - at)));
     }
 
     private sealed class JournalFile(LogFile file)
@@ -185,13 +285,13 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
 
         public long LastGroup { get; set; }
 
-        /// <summary>Bytes the file has blocks for.</summary>
+        /// <summary>Its length that is durable; every byte of it has a block.</summary>
         public long Filled { get; set; }
-
-        /// <summary>Its name is not durable yet.</summary>
-        public bool IsNew { get; set; }
     }
 }
 
-/// <summary>The bytes of one use of a journal file.</summary>
-internal sealed record JournalImage(string Name, JournalHead Head, ReadOnlyMemory<byte> Bytes);
+/// <summary>A journal file whose head cannot be read.</summary>
+internal sealed record JournalStray(string Name, long Length);
+
+/// <summary>The bytes of one use of a journal file, and whether both copies of its head are undamaged.</summary>
+internal sealed record JournalImage(string Name, JournalHead Head, bool IsHeadWhole, ReadOnlyMemory<byte> Bytes);

@@ -11,6 +11,7 @@ namespace MA.Streaming.Broker.Embedded;
 internal sealed partial class Log
 {
     private const int DrainBufferBytes = 1 << 20;
+    private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
 
@@ -33,15 +34,18 @@ internal sealed partial class Log
                 foreach (var partition in dirty) partition.IsDirty = false;
             }
 
-            for (var at = 0; at < dirty.Count; at += PartitionsAtOnce)
+            // Where one call flushes all files, none of them need stay open until then.
+            var atOnce = _files.CanFlushAll ? Math.Max(1, dirty.Count) : PartitionsAtOnce;
+            for (var at = 0; at < dirty.Count; at += atOnce)
             {
-                var round = dirty.GetRange(at, Math.Min(PartitionsAtOnce, dirty.Count - at));
+                var round = dirty.GetRange(at, Math.Min(atOnce, dirty.Count - at));
                 try
                 {
                     DrainTogether(round);
                 }
-                catch (IOException)
+                catch
                 {
+                    // Whatever it was: what is forgotten here would be lost when its journal file is used again.
                     lock (_applyGate)
                     {
                         foreach (var partition in dirty.Skip(at).Where(partition => !partition.IsDirty))
@@ -97,7 +101,11 @@ internal sealed partial class Log
             // Until nothing is left.
         }
 
-        lock (_drainGate) WriteCheckpoint();
+        lock (_drainGate)
+        {
+            _journal.EndUse();
+            WriteCheckpoint(isClean: true);
+        }
     }
 
     /// <summary>Learns which segments a topic has, and removes the files that recovery declared void or retention had begun to remove.</summary>
@@ -180,6 +188,7 @@ internal sealed partial class Log
     {
         var writes = new List<SegmentWrite>(partitions.Count);
         var directories = new HashSet<string>(StringComparer.Ordinal);
+        var isFlushedAtOnce = partitions.Count > FlushEachMax && _files.CanFlushAll;
         try
         {
             foreach (var partition in partitions)
@@ -193,11 +202,13 @@ internal sealed partial class Log
                 }
 
                 Flush(write);
+                if (isFlushedAtOnce) write.Dispose();
             }
 
-            MakeDurable(writes, directories);
+            if (isFlushedAtOnce) _files.FlushAll();
+            else MakeDurable(writes, directories);
         }
-        catch (IOException)
+        catch
         {
             foreach (var write in writes) Abandon(write);
             throw;
@@ -212,12 +223,7 @@ internal sealed partial class Log
 
     private void MakeDurable(List<SegmentWrite> writes, HashSet<string> directories)
     {
-        var files = writes.SelectMany(write => write.Files).ToList();
-        if (files.Count <= FlushEachMax || !_files.TryFlushAll())
-        {
-            foreach (var file in files) file.Flush();
-        }
-
+        foreach (var file in writes.SelectMany(write => write.Files)) file.Flush();
         foreach (var directory in directories) _files.FlushDirectory(directory);
     }
 
@@ -227,10 +233,11 @@ internal sealed partial class Log
         var partition = write.Partition;
         var size = RecordFormat.SizeOf(record.Bytes);
         if (write.File is null || write.Length + size > _options.SegmentBytesMax) OpenFor(write, record, size, directories);
+        if (write.Filled + size > _drainBuffer.Length && write.Filled + size <= DrainBufferBytes) Array.Resize(ref _drainBuffer, Math.Min(DrainBufferBytes, 2 * (write.Filled + size)));
         if (write.Filled + size > _drainBuffer.Length)
         {
             Flush(write);
-            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(Math.Max(size, DrainBufferBytes));
+            if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(size);
         }
 
         if (write.Length - write.IndexedTo >= Segment.IndexEveryBytes) AddIndexEntry(write, new IndexEntry(record.Offset, record.Timestamp.UtcTicks, write.Length));
@@ -260,10 +267,12 @@ internal sealed partial class Log
         write.Begin(_files.Open(path, create: true)!, record.Offset, BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8)));
         if (write.File!.Length > 0) write.File.SetLength(0);
         var head = new SegmentHead(write.FileId, topic.Id, index, record.Offset, record.Timestamp.UtcTicks, topic.Name, topic.KeepForever);
-        if (_drainBuffer.Length == 0) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytes);
+        if (_drainBuffer.Length < FileHead.Bytes) _drainBuffer = GC.AllocateUninitializedArray<byte>(DrainBufferBytesMin);
         head.Write(_drainBuffer);
         (write.Filled, write.Length, write.IndexedTo) = (FileHead.Bytes, FileHead.Bytes, FileHead.Bytes);
-        directories.Add(topic.Directory);
+
+        // With those above it, which may be new as well.
+        directories.UnionWith([topic.Directory, Topic.TopicsDirectory, ""]);
     }
 
     /// <summary>Goes on with the active segment; false when it cannot be.</summary>
@@ -277,16 +286,15 @@ internal sealed partial class Log
         {
             if (Segment.ReadHead(file) is not { } head) return false;
             partition.ActiveFileId = head.FileId;
-            var path = Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base);
-            var entries = Segment.ReadIndex(_files, path, head.FileId, partition.ActiveLength);
-            using var index = _files.Open(path, create: false);
-            if (index is not null)
+            using var index = _files.Open(Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base), create: false);
+            var entries = Segment.ReadIndex(index, head.FileId, partition.ActiveLength);
+            var bytes = new byte[entries.Count * IndexEntry.Bytes];
+            if (index is not null && index.Length != bytes.Length)
             {
                 // Rewritten, because what stands between and behind the good entries would hide those that come.
-                var bytes = new byte[entries.Count * IndexEntry.Bytes];
                 for (var i = 0; i < entries.Count; i++) entries[i].Write(bytes.AsSpan(i * IndexEntry.Bytes), head.FileId);
-                index.SetLength(0);
                 index.Write(0, bytes);
+                index.SetLength(bytes.Length);
             }
 
             partition.IndexCount = entries.Count;
@@ -323,7 +331,7 @@ internal sealed partial class Log
         var partition = write.Partition;
         lock (partition.Gate)
         {
-            partition.Segments!.AddRange(write.Bases);
+            partition.Segments.AddRange(write.Bases);
             partition.Drained = Math.Max(partition.Drained, write.Drained);
             (partition.ActiveBase, partition.ActiveLength, partition.DrainedTimestamp) = (write.Base, write.Length, write.Timestamp);
         }
@@ -345,12 +353,12 @@ internal sealed partial class Log
     /// <summary>Forgets the oldest records that are in segments, beyond what is kept for readers.</summary>
     private void EvictTail()
     {
-        while (Volatile.Read(ref _tailBytes) - UndrainedBytes > _options.TailBytesMax && _ages.TryPeek(out var oldest))
+        for (var left = _ages.Count; left > 0 && TailBytes - UndrainedBytes > _options.TailBytesMax && _ages.TryDequeue(out var oldest); left--)
         {
+            // One that took a record meanwhile must stay, and must not keep the others.
             var freed = oldest.Partition.Evict(oldest);
-            if (freed < 0) return;
-            _ages.TryDequeue(out _);
-            Interlocked.Add(ref _tailBytes, -freed);
+            if (freed < 0) _ages.Enqueue(oldest);
+            else Interlocked.Add(ref _tailBytes, -freed);
         }
     }
 
@@ -360,7 +368,7 @@ internal sealed partial class Log
         foreach (var partition in topic.Partitions)
         {
             List<long> bases;
-            lock (partition.Gate) bases = [.. partition.Segments!];
+            lock (partition.Gate) bases = [.. partition.Segments];
             for (var at = 0; at < bases.Count; at++)
             {
                 using var file = _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at]), create: false);
@@ -405,7 +413,7 @@ internal sealed partial class Log
             lock (partition.Gate)
             {
                 partition.Low = low;
-                var segments = partition.Segments!;
+                var segments = partition.Segments;
                 while (segments.Count > 0 && (segments.Count > 1 ? segments[1] : partition.Drained) <= low)
                 {
                     gone.Add((partition, segments[0]));
@@ -419,13 +427,13 @@ internal sealed partial class Log
         foreach (var (partition, first) in gone) DeleteSegment(partition.Topic, partition.Source.Partition, first);
     }
 
-    private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null)
+    private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null, bool isClean = false)
     {
         var first = _journal.FirstNeededAfter(_drainedGroup);
         var topics = new List<Checkpoint.Topic>(_topics.Count);
         foreach (var topic in _topics.Values)
             topics.Add(new Checkpoint.Topic(topic.Id, topic.Name, topic.KeepForever, [.. topic.Partitions.Select(partition => Saved(partition, raised))]));
-        WriteWhole(CheckpointName, new Checkpoint(first, _journal.NextGroup, _journal.NextSequence, _nextTopic, topics).ToBytes());
+        WriteWhole(CheckpointName, new Checkpoint(isClean ? Epoch : 0, first, _journal.NextGroup, _journal.NextSequence, _nextTopic, topics).ToBytes());
         _journal.FreeBelow(first);
     }
 

@@ -14,12 +14,13 @@ internal sealed partial class Log
 
     /// <summary>Opens the log, or makes it. Owns the files from here on, also when it throws.</summary>
     /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
-    public static Log Open(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
+    public static Log Open(
+        ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report, Action<RecoveryProgress>? progress = null)
     {
         var log = new Log(files, options, clock, report);
         try
         {
-            log.Open();
+            log.Open(new RecoveryWatch(clock, progress ?? (_ => { })));
             return log;
         }
         catch
@@ -29,33 +30,32 @@ internal sealed partial class Log
         }
     }
 
-    private void Open()
+    private void Open(RecoveryWatch watch)
     {
         var names = _files.List("");
         var meta = ReadMeta(names);
         if (meta is null) WriteWhole(CheckpointName, Checkpoint.Empty.ToBytes());
-        var opened = meta is { } known ? known with { Epoch = known.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
+        var opened = meta is { } before ? before with { Epoch = before.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
         WriteWhole(MetaName, opened.ToBytes());
         (Id, _journal.Epoch) = (opened.LogId, opened.Epoch);
 
-        var checkpoint = ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes) : null;
-        if (checkpoint is null)
-        {
-            _report(new Damage(CheckpointName, 0, "the checkpoint is damaged or gone: rebuilt from segments and journal"));
-            checkpoint = Rebuild();
-        }
-
+        var isWhole = false;
+        var known = ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes, out isWhole) : null;
+        if (!isWhole) _report(new Damage(CheckpointName, 0, known is null ? "damaged or gone: rebuilt from segments and journal" : "one of its two copies is damaged"));
+        var checkpoint = known ?? Rebuild(watch);
         foreach (var topic in checkpoint.Topics) Restore(topic);
         _nextTopic = Math.Max(checkpoint.NextTopic, checkpoint.Topics.Select(topic => topic.Id + 1).DefaultIfEmpty(1).Max());
-        var images = _journal.Load(checkpoint.FirstJournal);
-        var scan = JournalScan.Run(images);
+        var (images, strays) = _journal.Load(checkpoint.FirstJournal, watch);
+        var isClean = meta is null || checkpoint.CleanEpoch == meta.Value.Epoch;
+        var scan = JournalScan.Run(images, isClean ? [] : strays, isFirstKnown: known is not null, _options.JournalFileBytes);
         foreach (var damage in scan.Damages) _report(damage);
-        _journal.NextGroup = Math.Max(checkpoint.NextGroup, scan.LastGroup + 2);
+        _journal.NextGroup = Math.Max(checkpoint.NextGroup, scan.LastGroup + scan.LostAtEnd + 2);
         _journal.NextSequence = Math.Max(checkpoint.NextSequence, scan.LastSequence + scan.LostAtEnd + 1);
         _appliedGroup = _drainedGroup = _journal.NextGroup - 1;
-        if (images.Count == 0) return;
-        Replay(scan);
+        if (isWhole && images.Count == 0 && strays.Count == 0) return;
+        Replay(scan, watch);
         WriteCheckpoint();
+        _journal.Remove(strays);
     }
 
     private Meta? ReadMeta(IReadOnlyList<string> names)
@@ -67,13 +67,18 @@ internal sealed partial class Log
             return null;
         }
 
-        if (Meta.Read(ReadWhole(MetaName)!) is not { } meta)
+        var bytes = ReadWhole(MetaName)!;
+        if (Meta.Read(bytes) is not { } meta)
             throw new BrokerException(BrokerError.Corrupt, $"the file '{MetaName}' in {_options.Directory} is damaged; nothing was changed");
-        return meta.Version <= Meta.CurrentVersion
-            ? meta
-            : throw new BrokerException(
+        if (meta.Version > Meta.CurrentVersion)
+        {
+            throw new BrokerException(
                 BrokerError.Corrupt,
                 $"the log in {_options.Directory} has format {meta.Version}; this version knows formats up to {Meta.CurrentVersion}. Nothing was changed");
+        }
+
+        if (!Meta.IsWhole(bytes)) _report(new Damage(MetaName, 0, "one of its two copies is damaged"));
+        return meta;
     }
 
     private byte[]? ReadWhole(string name)
@@ -103,14 +108,16 @@ internal sealed partial class Log
     /// Puts what the journal has beyond the segments into segments. Where rot took records and nothing after them says whose they
     /// were, every partition they may have been of skips as many offsets: none is given twice.
     /// </summary>
-    private void Replay(JournalScan scan)
+    private void Replay(JournalScan scan, RecoveryWatch watch)
     {
+        watch.Begin("moving records from the journal into segments", scan.Records.Sum(found => (long)found.Header.Length));
         var lost = 0L;
         var lostBefore = new Dictionary<PartitionLog, long>();
         var byId = _topics.Values.ToDictionary(topic => topic.Id);
         foreach (var (header, bytes, lostHere) in scan.Records)
         {
             lost += lostHere;
+            watch.Add(header.Length);
             var record = header.ToRecord(bytes);
             if (header.Flags.HasFlag(RecordFlags.IsTopic))
             {
@@ -133,7 +140,7 @@ internal sealed partial class Log
             LogPosition? none = null;
             if (header.Offset > partition.High) Skip(partition, header.Offset);
             partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
-            Apply(partition, new Append(partition, default) { Record = record, Sequence = header.Sequence }, ref none);
+            Apply(partition, record, header.Sequence, ref none);
             partition.NextOffset = partition.High;
         }
 
@@ -141,6 +148,8 @@ internal sealed partial class Log
         Drain();
         if (lost > 0)
         {
+            // One of them may have made a topic.
+            _nextTopic += (int)Math.Min(lost, int.MaxValue / 2);
             foreach (var partition in _topics.Values.SelectMany(topic => topic.Partitions))
             {
                 var here = lost - lostBefore.GetValueOrDefault(partition);
@@ -180,9 +189,9 @@ internal sealed partial class Log
     }
 
     /// <summary>A checkpoint from nothing but the segments: slower, because the last one of each partition is read to its end.</summary>
-    private Checkpoint Rebuild()
+    private Checkpoint Rebuild(RecoveryWatch watch)
     {
-        var topics = new Dictionary<int, (string Name, bool KeepForever, SortedDictionary<int, SortedSet<long>> Partitions, string Directory)>();
+        var topics = new Dictionary<int, (string Name, bool KeepForever, SortedDictionary<int, SortedDictionary<long, long>> Partitions)>();
         foreach (var directory in _files.List(Topic.TopicsDirectory))
         {
             foreach (var name in _files.List($"{Topic.TopicsDirectory}/{directory}"))
@@ -190,29 +199,29 @@ internal sealed partial class Log
                 if (!Segment.TryParse(name, out var partition, out var first, out var isIndex) || isIndex) continue;
                 using var file = _files.Open($"{Topic.TopicsDirectory}/{directory}/{name}", create: false);
                 if (file is null || Segment.ReadHead(file) is not { } head) continue;
-                if (!topics.TryGetValue(head.Topic, out var topic)) topics[head.Topic] = topic = (head.Name, head.KeepForever, [], directory);
+                if (!topics.TryGetValue(head.Topic, out var topic)) topics[head.Topic] = topic = (head.Name, head.KeepForever, []);
                 if (!topic.Partitions.TryGetValue(partition, out var segments)) topic.Partitions[partition] = segments = [];
-                segments.Add(first);
+                segments[first] = file.Length;
                 if (head.KeepForever && !topic.KeepForever) topics[head.Topic] = topic with { KeepForever = true };
             }
         }
 
+        watch.Begin("reading the last segment of each partition", topics.Values.SelectMany(topic => topic.Partitions.Values).Sum(segments => segments.Last().Value));
         var rebuilt = new List<Checkpoint.Topic>();
-        foreach (var (id, (name, keepForever, found, _)) in topics)
+        foreach (var (id, (name, keepForever, found)) in topics)
         {
             var topic = new Topic(id, name);
             topic.GrowTo(found.Keys.Max() + 1);
             var partitions = new Checkpoint.Partition[topic.Partitions.Length];
-            foreach (var (index, segments) in found) partitions[index] = Rebuild(topic.Partitions[index], segments);
+            foreach (var (index, segments) in found) partitions[index] = Rebuild(topic.Partitions[index], segments.First().Key, segments.Last().Key, watch);
             rebuilt.Add(new Checkpoint.Topic(id, name, keepForever, partitions));
         }
 
-        return new Checkpoint(1, 1, 1, topics.Keys.DefaultIfEmpty(0).Max() + 1, rebuilt);
+        return new Checkpoint(0, 1, 1, 1, topics.Keys.DefaultIfEmpty(0).Max() + 1, rebuilt);
     }
 
-    private Checkpoint.Partition Rebuild(PartitionLog partition, SortedSet<long> segments)
+    private Checkpoint.Partition Rebuild(PartitionLog partition, long first, long last, RecoveryWatch watch)
     {
-        var last = segments.Max;
         using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, last), create: false)!;
         var head = Segment.ReadHead(file)!;
         var (next, position, timestamp, length) = (last, (long)FileHead.Bytes, head.FirstTimestamp, file.Length);
@@ -221,9 +230,10 @@ internal sealed partial class Log
         {
             var (batch, after) = Segment.Read(file, head.FileId, partition, position, length, next, long.MaxValue, 1 << 20, ref buffer);
             if (batch.Records.Count == 0) break;
+            watch.Add(after - position);
             (next, position, timestamp) = (batch.NextOffset, after, batch.Records[^1].Timestamp.UtcTicks);
         }
 
-        return new Checkpoint.Partition(segments.Min, next, last, position, timestamp);
+        return new Checkpoint.Partition(first, next, last, position, timestamp);
     }
 }

@@ -10,9 +10,7 @@ internal sealed class Append : TaskCompletionSource<Appended>
 {
     public Append(PartitionLog partition, in RecordData data) => (Partition, Data) = (partition, data);
 
-    /// <summary>Whoever waits for a topic may do so on any thread, and go on for long.</summary>
-    public Append(TopicSpec change)
-        : base(TaskCreationOptions.RunContinuationsAsynchronously) => Change = change;
+    public Append(TopicSpec change) => Change = change;
 
     public PartitionLog? Partition { get; }
 
@@ -55,7 +53,6 @@ internal sealed partial class Log : IDisposable
     private readonly Lock _applyGate = new();
     private List<PartitionLog> _dirty = [];
     private long _appliedGroup;
-    private bool _hasTopicsToCheckpoint;
 
     private readonly ConcurrentQueue<TailChunk> _ages = new();
     private readonly List<Append> _group = [];
@@ -78,8 +75,14 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes that are in the journal and in no segment.</summary>
     public long UndrainedBytes => Volatile.Read(ref _undrained);
 
+    /// <summary>Memory of records, with those that are in no segment yet.</summary>
+    public long TailBytes => Volatile.Read(ref _tailBytes);
+
+    /// <summary>Bytes of the journal files that hold something that is in no segment yet.</summary>
+    public long JournalBytes => _journal.LiveBytes;
+
     /// <summary>Why nothing can be appended until the log is opened again; null while it can.</summary>
-    public IOException? Broken => _journal.Broken;
+    public Exception? Broken => _journal.Broken;
 
     /// <summary>The disk has less room than is kept in reserve.</summary>
     public bool IsFull => _isFull;
@@ -88,28 +91,28 @@ internal sealed partial class Log : IDisposable
 
     /// <summary>
     /// Makes appends durable as one group, as far as they are not cancelled, and visible; then completes them, and wakes the readers
-    /// that wait. What fails is failed here. Never throws for the disk.
+    /// that wait. What fails is failed here. Never throws for the disk. Returns how many appends are durable now.
     /// </summary>
-    public void Commit(IReadOnlyList<Append> appends)
+    public int Commit(IReadOnlyList<Append> appends)
     {
         if (Broken is { } broken)
         {
             Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log cannot make records durable until it is opened again: {broken.Message}", broken));
-            return;
+            return 0;
         }
 
         if (!HasRoom())
         {
             Fail(appends, append => new BrokerException(
                 BrokerError.Full, $"the disk of {_options.Directory} is full: less than {_options.DiskReserveBytes} bytes are free ({What(append)})"));
-            return;
+            return 0;
         }
 
         _group.Clear();
         try
         {
             var bytes = Encode(appends);
-            if (_group.Count == 0) return;
+            if (_group.Count == 0) return 0;
             _journal.Append(_buffer, bytes.Records, bytes.Count);
             _bytesSinceRoomCheck += bytes.Records;
         }
@@ -120,17 +123,17 @@ internal sealed partial class Log : IDisposable
             _bytesSinceRoomCheck = long.MaxValue;
             var error = exception is DiskFullException && Broken is null ? BrokerError.Full : BrokerError.Unavailable;
             Fail(appends, append => new BrokerException(error, $"the log in {_options.Directory} could not write {What(append)}: {exception.Message}", exception));
-            return;
+            return 0;
         }
 
         LogPosition? ready = null;
-        TaskCompletionSource? changed = null;
+        var hasNewTopics = false;
         lock (_applyGate)
         {
             foreach (var append in _group)
             {
-                if (append.Partition is { } partition) Apply(partition, append, ref ready);
-                else changed = ApplyTopic(append.Topic, ref ready) ?? changed;
+                if (append.Partition is { } partition) Apply(partition, append.Record, append.Sequence, ref ready);
+                else hasNewTopics |= ApplyTopic(append.Topic, ref ready);
             }
 
             _appliedGroup = _journal.NextGroup - 1;
@@ -139,8 +142,12 @@ internal sealed partial class Log : IDisposable
         foreach (var append in _group)
             append.TrySetResult(append.Partition is { } partition ? new Appended(partition.Source.Partition, append.Record.Offset, append.Record.Timestamp) : default);
         LogPosition.MakeReady(ready);
-        changed?.TrySetResult();
+        if (hasNewTopics) WakeTopicWatchers();
+        return _group.Count;
     }
+
+    /// <summary>Nothing is taken any more until the log is opened again; what is readable stays readable.</summary>
+    public void Break(Exception exception) => _journal.Break(exception);
 
     public PartitionLog? Find(TopicPartition source) =>
         _topics.TryGetValue(source.Topic, out var topic) && (uint)source.Partition < (uint)topic.Partitions.Length
@@ -187,7 +194,7 @@ internal sealed partial class Log : IDisposable
     /// are in memory; the caller looks again.
     /// </summary>
     /// <exception cref="BrokerException">Corrupt never; Unavailable when the disk refuses to read.</exception>
-    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, ref byte[] buffer)
+    public RecordBatch? ReadSegments(PartitionLog partition, long from, long end, int bytesMax, ref SegmentCursor cursor, SegmentScratch scratch)
     {
         try
         {
@@ -197,7 +204,7 @@ internal sealed partial class Log : IDisposable
             {
                 stop = Math.Min(end, partition.TailStart);
                 if (from < partition.Low || from >= stop) return null;
-                var segments = partition.Segments!;
+                var segments = partition.Segments;
                 var at = segments.BinarySearch(from);
                 if (at < 0) at = ~at - 1;
                 if (at < 0)
@@ -211,8 +218,7 @@ internal sealed partial class Log : IDisposable
                 limit = partition.ActiveLength > 0 && first == partition.ActiveBase ? partition.ActiveLength : long.MaxValue;
             }
 
-            using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-            if (file is not null)
+            if (scratch.Open(_files, Segment.Path(partition.Topic, partition.Source.Partition, first)) is { } file)
             {
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
@@ -223,7 +229,7 @@ internal sealed partial class Log : IDisposable
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
                 }
 
-                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref buffer);
+                var (batch, position) = Segment.Read(file, cursor.FileId, partition, cursor.Position, limit, from, stop, bytesMax, ref scratch.Buffer, scratch.Records);
                 cursor = cursor with { Position = position, Offset = batch.NextOffset };
                 if (batch.Missing is { } missing) Report(partition, missing);
                 return batch;
@@ -247,37 +253,46 @@ internal sealed partial class Log : IDisposable
     {
         try
         {
-            if (partition.FindInTail(notBefore, isLast: false) is var found and >= 0) return found;
+            if (partition.FindInTail(notBefore, from: 0) is var found and >= 0) return found;
             Attach(partition.Topic);
             List<long> segments;
             long low, start;
-            lock (partition.Gate) (segments, low, start) = ([.. partition.Segments!], partition.Low, partition.TailStart);
+            lock (partition.Gate) (segments, low, start) = ([.. partition.Segments], partition.Low, partition.TailStart);
             var from = low;
-            for (var at = segments.Count - 1; at >= 0; at--)
+            if (LastBefore(partition, segments, notBefore) is var at and >= 0)
             {
                 using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, segments[at]), create: false);
-                if (file is null || Segment.ReadHead(file) is not { } head || head.FirstTimestamp >= notBefore.UtcTicks) continue;
-                var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
-                var entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
+                var entry = default(IndexEntry);
+                if (file is not null && Segment.ReadHead(file) is { } head)
+                {
+                    var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
+                    entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
+                }
+
                 from = Math.Max(low, Math.Max(segments[at], entry.Offset));
-                break;
             }
 
             var cursor = default(SegmentCursor);
-            byte[] buffer = [];
-            while (from < start)
+            using var scratch = new SegmentScratch();
+            while (true)
             {
-                var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, ref buffer);
-                if (batch is null) break;
-                foreach (var record in batch.Records)
+                while (from < start)
                 {
-                    if (record.Timestamp >= notBefore) return record.Offset;
+                    var batch = ReadSegments(partition, from, start, Segment.IndexEveryBytes, ref cursor, scratch);
+                    if (batch is null) break;
+                    foreach (var record in batch.Records)
+                    {
+                        if (record.Timestamp >= notBefore) return record.Offset;
+                    }
+
+                    from = batch.NextOffset;
                 }
 
-                from = batch.NextOffset;
+                // What was in memory then may be in segments now.
+                found = partition.FindInTail(notBefore, from);
+                if (found >= 0) return found;
+                lock (partition.Gate) (from, start) = (Math.Max(from, partition.Low), partition.TailStart);
             }
-
-            return partition.FindInTail(notBefore, isLast: true);
         }
         catch (IOException exception)
         {
@@ -297,6 +312,32 @@ internal sealed partial class Log : IDisposable
     private static void Fail(IReadOnlyList<Append> appends, Func<Append, BrokerException> error)
     {
         foreach (var append in appends) append.TrySetException(error(append));
+    }
+
+    /// <summary>
+    /// The last segment that begins before a time, or an earlier one where heads cannot be read; -1 when none does. Those after it have
+    /// nothing older.
+    /// </summary>
+    private int LastBefore(PartitionLog partition, List<long> segments, DateTimeOffset time)
+    {
+        var (before, end) = (-1, segments.Count);
+        while (end - before > 1)
+        {
+            // Where a head cannot be read, that of the segment before it says enough.
+            var at = (before + end) / 2;
+            SegmentHead? head;
+            while ((head = HeadOf(partition, segments[at])) is null && at - 1 > before) at--;
+            if (head is not null && head.FirstTimestamp < time.UtcTicks) before = at;
+            else end = at;
+        }
+
+        return before;
+    }
+
+    private SegmentHead? HeadOf(PartitionLog partition, long first)
+    {
+        using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
+        return file is null ? null : Segment.ReadHead(file);
     }
 
     /// <summary>A record of that offset really begins there, as far as its head says.</summary>
@@ -382,42 +423,52 @@ internal sealed partial class Log : IDisposable
         }
     }
 
-    private void Apply(PartitionLog partition, Append append, ref LogPosition? ready)
+    private void Apply(PartitionLog partition, in Record record, long sequence, ref LogPosition? ready)
     {
-        if (partition.Append(append.Record, append.Sequence, ref ready) is { } chunk)
+        if (partition.Append(record, sequence, ref ready) is { } chunk)
         {
-            Interlocked.Add(ref _tailBytes, chunk.Cost);
+            Interlocked.Add(ref _tailBytes, chunk.Overhead);
             _ages.Enqueue(chunk);
         }
 
-        Interlocked.Add(ref _tailBytes, append.Record.Bytes);
-        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(append.Record.Bytes));
+        Interlocked.Add(ref _tailBytes, record.Bytes);
+        Interlocked.Add(ref _undrained, RecordFormat.SizeOf(record.Bytes));
         if (partition.IsDirty) return;
         partition.IsDirty = true;
         _dirty.Add(partition);
     }
 
-    private TaskCompletionSource? ApplyTopic(in TopicFormat format, ref LogPosition? ready)
+    /// <summary>True when there are new partitions; whoever watches is to be woken.</summary>
+    private bool ApplyTopic(in TopicFormat format, ref LogPosition? ready)
     {
         lock (_topicsGate)
         {
-            _hasTopicsToCheckpoint = true;
             if (!_topics.TryGetValue(format.Name, out var topic)) topic = new Topic(format.Id, format.Name) { IsAttached = true };
             topic.KeepForever |= format.KeepForever;
-            if (format.Partitions <= topic.Partitions.Length) return null;
+            if (format.Partitions <= topic.Partitions.Length) return false;
             var before = topic.Partitions.Length;
             topic.GrowTo(format.Partitions);
             for (var i = before; i < topic.Partitions.Length; i++)
             {
-                topic.Partitions[i].Segments = [];
                 if (_awaited.Remove(topic.Partitions[i].Source, out var waiting)) ready = LogPosition.Join(waiting, ready);
             }
 
             topic.Version = ++_topicsVersion;
             _topics[format.Name] = topic;
-            var changed = _topicsChanged;
-            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            return changed;
+            return true;
         }
+    }
+
+    // Once a group: a watcher that listed the topics in the middle of one waits for this very task.
+    private void WakeTopicWatchers()
+    {
+        TaskCompletionSource changed;
+        lock (_topicsGate)
+        {
+            changed = _topicsChanged;
+            _topicsChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+
+        changed.TrySetResult();
     }
 }

@@ -13,4 +13,20 @@ internal static partial class LogEvents
 
     [LoggerMessage(EventId = 802, Level = LogLevel.Error, Message = "Records in {Directory} could not be moved from the journal into segments; it is tried again")]
     public static partial void DrainFailed(this ILogger logger, Exception exception, string directory);
+
+    [LoggerMessage(EventId = 803, Level = LogLevel.Information, Message = "Records in {Directory} are moved from the journal into segments again")]
+    public static partial void DrainResumed(this ILogger logger, string directory);
+
+    [LoggerMessage(EventId = 804, Level = LogLevel.Warning, Message = "A crash left a torn tail in {Directory}, {File} at {Position}: {What}")]
+    public static partial void TornTailCut(this ILogger logger, string directory, string file, long position, string what);
+
+    [LoggerMessage(
+        EventId = 805,
+        Level = LogLevel.Information,
+        Message = "Recovering {Directory}, {What}: {Bytes} of {TotalBytes} bytes, {BytesPerSecond:F0} bytes/s, about {SecondsLeft:F0} s left")]
+    public static partial void Recovering(
+        this ILogger logger, string directory, string what, long bytes, long totalBytes, double bytesPerSecond, double secondsLeft);
+
+    [LoggerMessage(EventId = 806, Level = LogLevel.Critical, Message = "An unexpected error stopped the log in {Directory}: it takes nothing more until it is opened again; reads go on")]
+    public static partial void Stopped(this ILogger logger, Exception exception, string directory);
 }

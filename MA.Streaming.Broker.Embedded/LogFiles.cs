@@ -16,7 +16,7 @@ internal interface ILogFiles : IDisposable
     /// <summary>Names of the files and directories in a directory; none when it does not exist.</summary>
     IReadOnlyList<string> List(string directory);
 
-    /// <summary>Makes the directory and those above it; the entries are durable when this returns.</summary>
+    /// <summary>Makes the directory and those above it, where they do not exist.</summary>
     void CreateDirectory(string directory);
 
     /// <summary>Opens a file; null when it does not exist and shall not be created.</summary>
@@ -28,11 +28,14 @@ internal interface ILogFiles : IDisposable
     /// <summary>Gives a file the name of another, which it replaces in one step.</summary>
     void Replace(string from, string to);
 
-    /// <summary>Makes the names in a directory durable: files created, renamed and deleted in it.</summary>
+    /// <summary>Makes the names in a directory durable: what was created, renamed and deleted in it.</summary>
     void FlushDirectory(string directory);
 
-    /// <summary>Makes everything written to open files durable at once, where the system can; otherwise false.</summary>
-    bool TryFlushAll();
+    /// <summary><see cref="FlushAll"/> works here.</summary>
+    bool CanFlushAll { get; }
+
+    /// <summary>Makes everything written durable at once, also to files that are closed, and all names.</summary>
+    void FlushAll();
 
     /// <summary>Bytes that may still be written.</summary>
     long FreeBytes { get; }
@@ -72,19 +75,42 @@ internal sealed partial class OsLogFiles : ILogFiles
     public OsLogFiles(string directory)
         : this(directory, FileAccess.ReadWrite)
     {
-        CreateDirectory("");
-        var path = Path.Combine(_root, "lock");
+        const int lockExclusive = 2;
+        const int lockNonBlocking = 4;
+        if (File.Exists(_root)) throw new IOException($"{_root} is a file; a log needs a directory");
+        try
+        {
+            CreateRoot();
+        }
+        catch (IOException exception) when (exception is not DiskFullException)
+        {
+            throw new IOException($"the directory {_root} does not exist and cannot be made: {exception.Message}", exception);
+        }
+
         try
         {
             // On Unix this takes a lock (flock) that ends with the process, however it ends.
-            _lock = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            _lock = File.OpenHandle(Path.Combine(_root, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (IOException exception) when (File.Exists(path))
+        catch (IOException exception) when (IsInUse(exception))
+        {
+            throw InUse(exception);
+        }
+        catch (IOException exception) when (IsDiskFull(exception))
+        {
+            throw new DiskFullException(exception.Message, exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new IOException(
-                $"the directory {_root} is in use by another process, or by another broker of this one: one process owns a log. "
-                    + "Run a server on that directory and use the remote client, or choose another directory",
-                exception);
+                $"this process may not write to the directory {_root} ({exception.Message}). Give its user the right to, or choose another directory", exception);
+        }
+
+        // The framework takes no lock where System.IO.DisableFileLocking says so. Ours may not be switched off.
+        if (!OperatingSystem.IsWindows() && FLock(_lock, lockExclusive | lockNonBlocking) < 0 && Marshal.GetLastPInvokeError() == WouldBlock)
+        {
+            _lock.Dispose();
+            throw InUse(null);
         }
 
         if (!OperatingSystem.IsWindows()) _rootHandle = OpenDirectory(_root);
@@ -126,13 +152,8 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     public void CreateDirectory(string directory)
     {
-        var missing = new Stack<string>();
-        for (var path = Full(directory); path is not null && !Directory.Exists(path); path = Path.GetDirectoryName(path)) missing.Push(path);
-        while (missing.TryPop(out var path))
-        {
-            Checked(path, () => Directory.CreateDirectory(path));
-            FlushDirectoryAt(Path.GetDirectoryName(path)!);
-        }
+        var path = Full(directory);
+        Checked(path, () => Directory.CreateDirectory(path));
     }
 
     public LogFile? Open(string path, bool create)
@@ -173,18 +194,37 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     public void FlushDirectory(string directory) => FlushDirectoryAt(Full(directory));
 
-    public bool TryFlushAll()
-    {
-        if (!OperatingSystem.IsLinux()) return false;
-        Check(SyncFs(_rootHandle!), _root, "syncfs");
-        return true;
-    }
+    public bool CanFlushAll => OperatingSystem.IsLinux();
+
+    public void FlushAll() => Check(SyncFs(_rootHandle!), _root, "syncfs");
 
     public void Dispose()
     {
         _rootHandle?.Dispose();
         _lock?.Dispose();
     }
+
+    /// <summary>The log's directory and those above it are durable when this returns.</summary>
+    private void CreateRoot()
+    {
+        var missing = new Stack<string>();
+        for (var path = _root; path is not null && !Directory.Exists(path); path = Path.GetDirectoryName(path)) missing.Push(path);
+        while (missing.TryPop(out var path))
+        {
+            Checked(path, () => Directory.CreateDirectory(path));
+            FlushDirectoryAt(Path.GetDirectoryName(path)!);
+        }
+    }
+
+    private static int WouldBlock => OperatingSystem.IsMacOS() ? 35 : 11;
+
+    private static bool IsInUse(IOException exception) =>
+        OperatingSystem.IsWindows() ? (exception.HResult & 0xFFFF) is 0x20 or 0x21 : exception.HResult == WouldBlock;
+
+    private IOException InUse(Exception? cause) => new(
+        $"the directory {_root} is in use by another process, or by another broker of this one: one process owns a log. "
+            + "Run a server on that directory and use the remote client, or choose another directory",
+        cause);
 
     private static void FlushDirectoryAt(string path)
     {
@@ -244,6 +284,9 @@ internal sealed partial class OsLogFiles : ILogFiles
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     private static partial int FCntl(SafeFileHandle file, int command);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int FLock(SafeFileHandle file, int operation);
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial SafeFileHandle OpenPath(string path, int flags);

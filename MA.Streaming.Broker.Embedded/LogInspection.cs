@@ -8,9 +8,13 @@ namespace MA.Streaming.Broker.Embedded;
 /// <param name="Epoch">How often it was opened.</param>
 /// <param name="Topics">Its topics, by name.</param>
 /// <param name="UndrainedBytes">Bytes of records that are in the journal only.</param>
-/// <param name="Damages">What is damaged, in words; empty when all is well.</param>
+/// <param name="Damages">What is damaged, in words; empty when all is well. The torn tail of a crash is not damage.</param>
 public sealed record LogInspection(
-    Guid LogId, int FormatVersion, long Epoch, IReadOnlyList<TopicInspection> Topics, long UndrainedBytes, IReadOnlyList<string> Damages);
+    Guid LogId, int FormatVersion, long Epoch, IReadOnlyList<TopicInspection> Topics, long UndrainedBytes, IReadOnlyList<string> Damages)
+{
+    /// <summary>Nothing in it is damaged.</summary>
+    public bool IsSound => Damages.Count == 0 && Topics.All(topic => topic.Partitions.All(partition => partition.Damaged.Count == 0));
+}
 
 /// <summary>A topic of an inspected log.</summary>
 /// <param name="Name">Its name.</param>
@@ -28,22 +32,61 @@ public sealed record PartitionInspection(Watermarks Marks, int Segments, long Se
 /// <content>Looking without touching.</content>
 internal sealed partial class Log
 {
+    private const int LooksMax = 5;
+
     /// <summary>Reads every segment to its end and the journal, and changes nothing. Of a log that is in use it says what was so at some moment.</summary>
     /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
     public static LogInspection Inspect(ILogFiles files, EmbeddedBrokerOptions options)
     {
-        var damages = new List<string>();
-        using var log = new Log(files, options, TimeProvider.System, damage => damages.Add($"{damage.File} at {damage.Position}: {damage.What}"));
-        if (log.ReadMeta(files.List("")) is not { } meta) throw new BrokerException(BrokerError.Corrupt, $"there is no log in {options.Directory}");
-        var checkpoint = log.ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes) : null;
-        if (checkpoint is null) damages.Add($"{CheckpointName}: damaged or gone");
-        checkpoint ??= log.Rebuild();
-        foreach (var topic in checkpoint.Topics) log.Restore(topic);
-        var scan = JournalScan.Run(log._journal.Load(checkpoint.FirstJournal));
-        foreach (var damage in scan.Damages) log._report(damage);
-        var undrained = log.CountUndrained(scan);
-        var topics = log._topics.Values.OrderBy(topic => topic.Name, StringComparer.Ordinal).Select(log.Inspect).ToList();
-        return new LogInspection(meta.LogId, meta.Version, meta.Epoch, topics, undrained, damages);
+        try
+        {
+            for (var look = 1; ; look++)
+            {
+                // What looks like damage may be the owner's work, seen halfway.
+                var (inspection, hasMoved) = Look(files, options);
+                if (!hasMoved || inspection.IsSound || look == LooksMax) return inspection;
+            }
+        }
+        finally
+        {
+            files.Dispose();
+        }
+    }
+
+    private static (LogInspection Inspection, bool HasMoved) Look(ILogFiles files, EmbeddedBrokerOptions options)
+    {
+        var damages = new List<Damage>();
+        var log = new Log(files, options, TimeProvider.System, damages.Add);
+        try
+        {
+            if (log.ReadMeta(files.List("")) is not { } meta) throw new BrokerException(BrokerError.Corrupt, $"there is no log in {options.Directory}");
+            var before = log.ReadWhole(CheckpointName) ?? [];
+            var watch = new RecoveryWatch(TimeProvider.System, _ => { });
+            var known = Checkpoint.Read(before, out var isWhole);
+            if (!isWhole) damages.Add(new Damage(CheckpointName, 0, known is null ? "damaged or gone" : "one of its two copies is damaged"));
+            var checkpoint = known ?? log.Rebuild(watch);
+            foreach (var topic in checkpoint.Topics) log.Restore(topic);
+            var (images, strays) = log._journal.Load(checkpoint.FirstJournal, watch);
+            var scan = JournalScan.Run(images, checkpoint.CleanEpoch == meta.Epoch ? [] : strays, isFirstKnown: known is not null, options.JournalFileBytes);
+            damages.AddRange(scan.Damages);
+            var undrained = log.CountUndrained(scan);
+            var topics = log._topics.Values.OrderBy(topic => topic.Name, StringComparer.Ordinal).Select(log.Inspect).ToList();
+            var words = damages.Where(damage => !damage.IsTornTail).Select(damage => $"{damage.File} at {damage.Position}: {damage.What}").ToList();
+            var inspection = new LogInspection(meta.LogId, meta.Version, meta.Epoch, topics, undrained, words);
+            var hasMoved = !inspection.IsSound && (!before.AsSpan().SequenceEqual(log.ReadWhole(CheckpointName) ?? []) || images.Any(log.HasMoved));
+            return (inspection, hasMoved);
+        }
+        finally
+        {
+            log._journal.Dispose();
+        }
+    }
+
+    /// <summary>The file is in another use by now, or the use has grown.</summary>
+    private bool HasMoved(JournalImage image)
+    {
+        var now = ReadWhole(image.Name) ?? [];
+        return !image.Bytes.Span.SequenceEqual(now);
     }
 
     private long CountUndrained(JournalScan scan)
@@ -89,7 +132,8 @@ internal sealed partial class Log
         {
             var stop = at + 1 < segments.Length ? segments[at + 1] : partition.Drained;
             var from = Math.Max(segments[at], partition.Low);
-            using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, segments[at]), create: false);
+            var path = Segment.Path(partition.Topic, partition.Source.Partition, segments[at]);
+            using var file = _files.Open(path, create: false);
             bytes += file?.Length ?? 0;
             if (from >= stop) continue;
             if (file is null || Segment.ReadHead(file) is not { } head)
@@ -97,6 +141,8 @@ internal sealed partial class Log
                 damaged.Add(new MissingRange(from, stop, MissingReason.Damage));
                 continue;
             }
+
+            if (!Segment.IsHeadWhole(file)) _report(new Damage(path, 0, "one of the two copies of its head is damaged"));
 
             var limit = partition.ActiveLength > 0 && segments[at] == partition.ActiveBase ? Math.Min(file.Length, partition.ActiveLength) : file.Length;
             for (var position = (long)FileHead.Bytes; from < stop;)

@@ -66,18 +66,18 @@ internal sealed class LogPosition(LogReader reader, TopicPartition source, long 
 }
 
 /// <summary>One read. Its consumer takes batches; any thread may make a position ready; it waits when none is.</summary>
-internal sealed class LogReader : IValueTaskSource
+internal sealed class LogReader : IValueTaskSource, IDisposable
 {
     private readonly Log _log;
     private readonly ReadRequest _request;
     private readonly LogPosition[] _positions;
+    private readonly SegmentScratch _scratch = new();
     private readonly Lock _gate = new();
     private readonly Queue<LogPosition> _ready;
     private ManualResetValueTaskSourceCore<bool> _signal;
     private bool _isWaiting;
     private bool _isEnding;
     private int _unfinished;
-    private byte[] _buffer = [];
     private LogPosition? _behind;
 
     public LogReader(Log log, ReadRequest request)
@@ -124,7 +124,7 @@ internal sealed class LogReader : IValueTaskSource
         RecordBatch? batch = null;
         try
         {
-            batch = _log.ReadSegments(position.Partition!, position.Next, position.End, _request.BytesMax, ref position.Cursor, ref _buffer);
+            batch = _log.ReadSegments(position.Partition!, position.Next, position.End, _request.BytesMax, ref position.Cursor, _scratch);
             return batch;
         }
         finally
@@ -179,9 +179,10 @@ internal sealed class LogReader : IValueTaskSource
         _signal.SetResult(true);
     }
 
-    /// <summary>Takes the read's positions out of every chain they wait in.</summary>
-    public void Leave()
+    /// <summary>Takes the read's positions out of every chain they wait in, and closes what is open.</summary>
+    public void Dispose()
     {
+        _scratch.Dispose();
         foreach (var position in _positions)
         {
             if (position.Partition is { } partition) partition.Abandon(position);

@@ -60,7 +60,10 @@ internal sealed class TailChunk(PartitionLog partition, long start, int capacity
 
     public long End => Start + Count;
 
-    public long Cost => Bytes + ((long)Records.Length * PartitionLog.SlotBytes);
+    /// <summary>What it costs beside keys and values.</summary>
+    public long Overhead => (long)Records.Length * PartitionLog.SlotBytes;
+
+    public long Cost => Bytes + Overhead;
 }
 
 /// <summary>
@@ -98,8 +101,8 @@ internal sealed class PartitionLog(Topic topic, int index)
 
     public long TailStart => _chunks.TryPeek(out var first) ? first.Start : High;
 
-    /// <summary>First offsets of its segments, in order; null until the topic is attached.</summary>
-    public List<long>? Segments { get; set; }
+    /// <summary>First offsets of its segments, in order; known when the topic is attached.</summary>
+    public List<long> Segments { get; set; } = [];
 
     /// <summary>First offset of the segment that grows, and its durable length; 0: the next record begins a new one.</summary>
     public long ActiveBase { get; set; }
@@ -244,14 +247,15 @@ internal sealed class PartitionLog(Topic topic, int index)
         lock (Gate) return new Watermarks(Source, Low, High);
     }
 
-    /// <summary>The first offset in memory whose record is not older; -1 when older ones must be looked at in segments.</summary>
-    public long FindInTail(DateTimeOffset notBefore, bool isLast)
+    /// <summary>The first offset, from one on, whose record is not older, if it is in memory; -1 when segments must be looked at first.</summary>
+    public long FindInTail(DateTimeOffset notBefore, long from)
     {
         lock (Gate)
         {
             var start = TailStart;
-            if (!isLast && Low < start && (start == High || At(start).Timestamp >= notBefore)) return -1;
-            long low = Math.Max(Low, start), high = High;
+            from = Math.Max(from, Low);
+            if (from < start && (start == High || At(start).Timestamp >= notBefore)) return -1;
+            long low = Math.Max(from, start), high = High;
             while (low < high)
             {
                 var middle = (low + high) / 2;

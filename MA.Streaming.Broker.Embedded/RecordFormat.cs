@@ -122,16 +122,23 @@ internal static class RecordFormat
 }
 
 /// <summary>What stands before the records of a commit group.</summary>
-internal readonly record struct GroupHeader(ulong FileId, long Number, long Epoch, int Bytes, int Count, long FirstSequence);
+/// <param name="FileId">Of the file's use.</param>
+/// <param name="Number">Counts groups.</param>
+/// <param name="Epoch">How often the log was opened.</param>
+/// <param name="Bytes">Of the records.</param>
+/// <param name="Count">How many records.</param>
+/// <param name="FirstSequence">Sequence number of the first.</param>
+/// <param name="FileBytes">How long the file was, durably, when the group was written: the group fits in.</param>
+internal readonly record struct GroupHeader(ulong FileId, long Number, long Epoch, int Bytes, int Count, long FirstSequence, long FileBytes);
 
 /// <summary>
 /// The head of a commit group: magic (4), checksum of what follows (4), file id (8), group number (8), epoch (8), bytes of the
-/// records (4), how many (4), sequence number of the first (8). A group is whole when its records, each with its own checksum,
-/// fill its bytes; so it needs no checksum at its end.
+/// records (4), how many (4), sequence number of the first (8), durable length of the file (8). A group is whole when its records,
+/// each with its own checksum, fill its bytes; so it needs no checksum at its end.
 /// </summary>
 internal static class GroupFormat
 {
-    public const int HeaderBytes = 48;
+    public const int HeaderBytes = 56;
     private const uint Magic = 0x9B5F_E2C8;
 
     public static ReadOnlySpan<byte> MagicBytes => [0xC8, 0xE2, 0x5F, 0x9B];
@@ -145,6 +152,7 @@ internal static class GroupFormat
         BinaryPrimitives.WriteInt32LittleEndian(to[32..], group.Bytes);
         BinaryPrimitives.WriteInt32LittleEndian(to[36..], group.Count);
         BinaryPrimitives.WriteInt64LittleEndian(to[40..], group.FirstSequence);
+        BinaryPrimitives.WriteInt64LittleEndian(to[48..], group.FileBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(to[4..], Checksum.Of(to[8..HeaderBytes], group.FileId));
     }
 
@@ -159,7 +167,8 @@ internal static class GroupFormat
             BinaryPrimitives.ReadInt64LittleEndian(from[24..]),
             BinaryPrimitives.ReadInt32LittleEndian(from[32..]),
             BinaryPrimitives.ReadInt32LittleEndian(from[36..]),
-            BinaryPrimitives.ReadInt64LittleEndian(from[40..]));
+            BinaryPrimitives.ReadInt64LittleEndian(from[40..]),
+            BinaryPrimitives.ReadInt64LittleEndian(from[48..]));
         return group.FileId == fileId && group.Bytes >= 0;
     }
 }

@@ -1,7 +1,35 @@
+using System.Buffers;
 using System.Globalization;
 using MA.Streaming.Core.Broker;
 
 namespace MA.Streaming.Broker.Embedded;
+
+/// <summary>What a reader keeps from one batch to the next: a segment that is open, so that the system reads ahead in it; bytes; records.</summary>
+internal sealed class SegmentScratch : IDisposable
+{
+    private byte[] _buffer = [];
+    private LogFile? _file;
+    private string? _path;
+
+    public ref byte[] Buffer => ref _buffer;
+
+    public List<Record> Records { get; } = [];
+
+    public LogFile? Open(ILogFiles files, string path)
+    {
+        if (_path == path) return _file;
+        Dispose();
+        _file = files.Open(path, create: false);
+        if (_file is not null) _path = path;
+        return _file;
+    }
+
+    public void Dispose()
+    {
+        _file?.Dispose();
+        (_file, _path) = (null, null);
+    }
+}
 
 /// <summary>
 /// One file of one partition: a head, then records in order of offset; beside it a sparse index, which helps and is never trusted.
@@ -38,11 +66,22 @@ internal static class Segment
         return SegmentHead.Read(bytes[..file.Read(0, bytes)]);
     }
 
+    public static bool IsHeadWhole(LogFile file)
+    {
+        Span<byte> bytes = stackalloc byte[FileHead.Bytes];
+        return SegmentHead.IsWhole(bytes[..file.Read(0, bytes)]);
+    }
+
     /// <summary>The undamaged entries of an index, in growing order, that stand before a length of the segment.</summary>
     public static List<IndexEntry> ReadIndex(ILogFiles files, string path, ulong fileId, long length)
     {
-        var entries = new List<IndexEntry>();
         using var file = files.Open(path, create: false);
+        return ReadIndex(file, fileId, length);
+    }
+
+    public static List<IndexEntry> ReadIndex(LogFile? file, ulong fileId, long length)
+    {
+        var entries = new List<IndexEntry>();
         if (file is null) return entries;
         var bytes = new byte[Math.Min(file.Length, 16 << 20) / IndexEntry.Bytes * IndexEntry.Bytes];
         var read = file.Read(0, bytes);
@@ -71,12 +110,14 @@ internal static class Segment
     /// <param name="stop">The offset to stop before; everything up to it belongs to this segment.</param>
     /// <param name="bytesMax">How much to read.</param>
     /// <param name="buffer">Kept by the caller for the next call.</param>
+    /// <param name="records">Cleared and filled, if it is given: kept by the caller too.</param>
     public static (RecordBatch Batch, long Position) Read(
-        LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop, int bytesMax, ref byte[] buffer)
+        LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop, int bytesMax, ref byte[] buffer, List<Record>? records = null)
     {
         var want = (int)Math.Clamp(bytesMax * 2L, ReadBytesMin, ReadBytesMax);
         if (buffer.Length < want) buffer = GC.AllocateUninitializedArray<byte>(want);
-        var records = new List<Record>();
+        records ??= [];
+        records.Clear();
         MissingRange? missing = null;
         var (expected, bytes) = (from, 0L);
         var (start, used, filled) = (at, 0, 0);
@@ -139,7 +180,19 @@ internal static class Segment
     /// <summary>Where the next whole record of this partition begins, with an offset in this range; -1 when there is none.</summary>
     private static long FindNext(LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop)
     {
-        var window = new byte[ReadBytesMax];
+        var window = ArrayPool<byte>.Shared.Rent((int)Math.Min(ReadBytesMax, limit - at));
+        try
+        {
+            return FindNext(file, fileId, partition, at, limit, from, stop, window);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(window);
+        }
+    }
+
+    private static long FindNext(LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop, byte[] window)
+    {
         byte[] whole = [];
         while (at < limit)
         {

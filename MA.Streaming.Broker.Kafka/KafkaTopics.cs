@@ -308,7 +308,10 @@ internal sealed class KafkaTopics : IAsyncDisposable
 
         var specification = new TopicSpecification
         {
-            Name = spec.Name, NumPartitions = spec.Partitions, ReplicationFactor = (short)(_options.Kafka.ReplicationFactor ?? -1), Configs = configuration,
+            Name = spec.Name,
+            NumPartitions = spec.Partitions,
+            ReplicationFactor = (short)(_options.Kafka.ReplicationFactor ?? -1),
+            Configs = configuration,
         };
         try
         {

@@ -172,7 +172,9 @@ internal sealed class KafkaWriter : IAsyncDisposable
         _lastTimestamp = Math.Max(_lastTimestamp, _clock.GetUtcNow().ToUnixTimeMilliseconds());
         var message = new Message<Append, Append>
         {
-            Key = append, Value = append, Timestamp = new Timestamp(_lastTimestamp, TimestampType.CreateTime),
+            Key = append,
+            Value = append,
+            Timestamp = new Timestamp(_lastTimestamp, TimestampType.CreateTime),
         };
         _inFlight++;
         _inFlightBytes += append.Cost;

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Keys;
 
 namespace MA.Streaming.Core;
 
@@ -44,6 +45,10 @@ internal static class Errors
         };
         return new RpcException(new Status(code, $"{doing}: {exception.Message}", exception));
     }
+
+    /// <summary>The status of a key that cannot be had; <paramref name="doing"/> says what it was for.</summary>
+    public static RpcException From(KeyGeneratorException exception, string doing) =>
+        new(new Status(StatusCode.Unavailable, $"{doing}: {exception.Message}", exception));
 
     /// <summary>The same failure with the count of durable packets as a trailer.</summary>
     public static RpcException WithDurablePackets(Exception exception, long durablePackets)

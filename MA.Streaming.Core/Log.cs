@@ -79,4 +79,9 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 601, Level = LogLevel.Warning, Message = "Data source {DataSource}: registering the format of a packet failed; it is tried again with the next one")]
     public static partial void AutoRegisterFailed(this ILogger logger, string dataSource, Exception exception);
+
+    // 700: keys
+
+    [LoggerMessage(EventId = 700, Level = LogLevel.Warning, Message = "The key generator has no directory: after a restart its numbers may come again if the clock went back meanwhile")]
+    public static partial void KeyFloorNotKept(this ILogger logger);
 }

@@ -6,6 +6,7 @@ using MA.Streaming.Core.Configuration;
 using MA.Streaming.Core.Connections;
 using MA.Streaming.Core.DataFormats;
 using MA.Streaming.Core.Internal;
+using MA.Streaming.Core.Keys;
 using MA.Streaming.Core.Packets;
 using MA.Streaming.Core.Sessions;
 using Microsoft.Extensions.Logging;
@@ -25,9 +26,16 @@ public sealed record StreamApiOptions
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>Where session keys and format ids come from while UseRemoteKeyGenerator is true; required then, not used otherwise. Who gives
+    /// it disposes it, after the engine.</summary>
+    public IKeyGenerator? KeyGenerator { get; init; }
+
     /// <summary>True where no network is between engine and client: closing a connection then abandons the response that its read is
     /// writing at once, without <see cref="StreamingApiLimits.CloseGrace"/>.</summary>
     public bool IsInProcess { get; init; }
+
+    /// <summary>The scope of the engine's meter, by which a listener tells several engines of one process apart.</summary>
+    internal object? MeterScope { get; init; }
 }
 
 /// <summary>The engine could not be started.</summary>
@@ -46,7 +54,7 @@ public sealed class StreamApi : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly TimeProvider _clock;
     private readonly OpenCalls _calls = new();
-    private readonly Telemetry _telemetry = new();
+    private readonly Telemetry _telemetry;
     private readonly TopicDirectory _directory;
     private readonly ConnectionTable _connections;
     private readonly SessionCatalog? _sessions;
@@ -62,10 +70,11 @@ public sealed class StreamApi : IAsyncDisposable
         _broker = broker;
         _clock = options.Clock;
         _logger = options.LoggerFactory.CreateLogger("MA.Streaming");
+        _telemetry = new Telemetry(options.MeterScope);
         var limits = options.IsInProcess ? _own.Limits with { CloseGrace = TimeSpan.Zero } : _own.Limits;
         var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
         _directory = new TopicDirectory(broker, _logger, _clock);
-        var keys = new Keys.KeyGenerator(_clock);
+        var keys = configuration.UseRemoteKeyGenerator ? options.KeyGenerator! : new Keys.KeyGenerator(_clock);
         var writer = new PacketWriter(broker, layout, _directory, limits, _telemetry, _clock);
         if (configuration.IntegrateSessionManagement)
         {
@@ -76,8 +85,17 @@ public sealed class StreamApi : IAsyncDisposable
             }
         }
 
+        else
+        {
+            _telemetry.ObserveSessions(() => 0, () => []);
+        }
+
         _formats = new DataFormatCatalog(
-            broker, _directory, writer, configuration.IntegrateDataFormatManagement, _telemetry, _clock, _logger);
+            broker,
+            _directory,
+            writer,
+            configuration.UseRemoteKeyGenerator ? keys : null,
+            configuration.IntegrateDataFormatManagement, _telemetry, _clock, _logger);
         _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, _logger);
         var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, _logger);
         if (_own.AutoRegisterDataFormats || _expiry is not null)
@@ -150,7 +168,13 @@ public sealed class StreamApi : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(configuration);
         ArgumentNullException.ThrowIfNull(broker);
         ConfigurationValidation.Check(configuration);
-        var api = new StreamApi(configuration, broker, options ?? StreamApiOptions.Default);
+        options ??= StreamApiOptions.Default;
+        if (configuration.UseRemoteKeyGenerator && options.KeyGenerator is null)
+        {
+            throw new ConfigurationException("UseRemoteKeyGenerator", "true", "false where no key generator is given in the options");
+        }
+
+        var api = new StreamApi(configuration, broker, options);
         try
         {
             await api.CatchUpAsync(cancellationToken).ConfigureAwait(false);

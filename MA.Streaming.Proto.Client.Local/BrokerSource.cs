@@ -20,11 +20,6 @@ internal static class BrokerSource
         IStreamingApiConfiguration configuration, StreamApiOptions options, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        if (configuration.UseRemoteKeyGenerator)
-        {
-            throw new ConfigurationException("UseRemoteKeyGenerator", "true", "false: the client of a key generator service is not part of this version");
-        }
-
         var address = BrokerAddress.Parse(configuration.BrokerUrl);
         switch (address.Kind)
         {

@@ -3,6 +3,7 @@ using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configuration;
+using MA.Streaming.Proto.Client.Remote;
 
 namespace MA.Streaming.Proto.Client.Local;
 
@@ -14,6 +15,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
 {
     private readonly StreamApi _api;
     private readonly Core.Broker.IBroker? _ownBroker;
+    private readonly RemoteKeyGenerator? _keys;
     private readonly InProcessChannel _channel;
     private readonly ConnectionManagerService.ConnectionManagerServiceClient _connections;
     private readonly DataFormatManagerService.DataFormatManagerServiceClient _formats;
@@ -21,10 +23,11 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     private readonly PacketWriterService.PacketWriterServiceClient _writer;
     private readonly SessionManagementService.SessionManagementServiceClient _sessions;
 
-    private LocalStreamingApi(StreamApi api, Core.Broker.IBroker? ownBroker, TimeProvider clock)
+    private LocalStreamingApi(StreamApi api, Core.Broker.IBroker? ownBroker, RemoteKeyGenerator? keys, TimeProvider clock)
     {
         _api = api;
         _ownBroker = ownBroker;
+        _keys = keys;
         _channel = new InProcessChannel((method, status, duration) => api.Telemetry.RpcEnded(method, Name(status), duration), clock);
         _channel.Bind(binder => PacketWriterService.BindService(binder, api.PacketWriter), takesRequestsAtOnce: true);
         _channel.Bind(binder => PacketReaderService.BindService(binder, api.PacketReader));
@@ -97,6 +100,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     {
         _channel.Close();
         await _api.DisposeAsync().ConfigureAwait(false);
+        _keys?.Dispose();
         if (_ownBroker is not null) await _ownBroker.DisposeAsync().ConfigureAwait(false);
     }
 
@@ -104,8 +108,18 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     internal static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, Core.Broker.IBroker broker, bool ownsBroker, StreamApiOptions options, CancellationToken cancellationToken)
     {
-        var api = await StreamApi.StartAsync(configuration, broker, options with { IsInProcess = true }, cancellationToken).ConfigureAwait(false);
-        return new LocalStreamingApi(api, ownsBroker ? broker : null, options.Clock);
+        var keys = options.KeyGenerator is null ? RemoteKeyGenerator.Of(configuration, options) : null;
+        try
+        {
+            var ofThisProcess = options with { IsInProcess = true, KeyGenerator = options.KeyGenerator ?? keys };
+            var api = await StreamApi.StartAsync(configuration, broker, ofThisProcess, cancellationToken).ConfigureAwait(false);
+            return new LocalStreamingApi(api, ownsBroker ? broker : null, keys, options.Clock);
+        }
+        catch
+        {
+            keys?.Dispose();
+            throw;
+        }
     }
 
     private static string Name(StatusCode status) => status.ToString();

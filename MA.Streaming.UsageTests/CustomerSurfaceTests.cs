@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Reflection;
 using Grpc.Core;
 using MA.Common.Abstractions;
+using MA.KeyGenerator.Proto.Client;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Core;
@@ -10,6 +11,7 @@ using MA.Streaming.Core.Routing;
 using MA.Streaming.KeyGenerator;
 using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.Proto.Client.Remote;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;
@@ -53,6 +55,24 @@ public sealed class CustomerSurfaceTests
             "static PacketReaderService.PacketReaderServiceClient GetPacketReaderClient()",
             "static PacketWriterService.PacketWriterServiceClient GetPacketWriterClient()",
             "static SessionManagementService.SessionManagementServiceClient GetSessionManagementClient()");
+        yield return Of(
+            typeof(RemoteStreamingApiClient),
+            "MA.Streaming.Proto.Client.Remote.RemoteStreamingApiClient",
+            "static bool Initialised { get; }",
+            "static void Initialise(string serverAddress)",
+            "static void Shutdown()",
+            "static ConnectionManagerService.ConnectionManagerServiceClient GetConnectionManagerClient()",
+            "static DataFormatManagerService.DataFormatManagerServiceClient GetDataFormatManagerClient()",
+            "static PacketReaderService.PacketReaderServiceClient GetPacketReaderClient()",
+            "static PacketWriterService.PacketWriterServiceClient GetPacketWriterClient()",
+            "static SessionManagementService.SessionManagementServiceClient GetSessionManagementClient()");
+        yield return Of(
+            typeof(KeyGeneratorClient),
+            "MA.KeyGenerator.Proto.Client.KeyGeneratorClient",
+            "static bool Initialised { get; }",
+            "static void Initialise(string serverAddress)",
+            "static void Shutdown()",
+            "static UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient GetKeyGeneratorClient()");
         yield return Of(
             typeof(StreamingApiConfiguration),
             "MA.Streaming.Core.Configs.StreamingApiConfiguration",

@@ -2,21 +2,18 @@ using System.Text;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
-using MA.Common.Abstractions;
-using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Core;
-using MA.Streaming.Core.Configs;
-using MA.Streaming.Core.Routing;
 using MA.Streaming.OpenData;
-using MA.Streaming.Proto.Client.Local;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;
 
-/// <summary>The documented programs, in the shapes people wrote them. All of them share the one static client.</summary>
+/// <summary>The documented programs, in the shapes people wrote them: with the Stream API in their process, and with a server's.</summary>
+[TestFixture(false)]
+[TestFixture(true)]
 [NonParallelizable]
-public sealed class DocumentedUsageTests
+public sealed class DocumentedUsageTests(bool overNetwork)
 {
     private const string DataSource = "TelemetrySource";
 
@@ -25,27 +22,27 @@ public sealed class DocumentedUsageTests
     private CancellationToken Token => _deadline.Token;
 
     [SetUp]
-    public void Start()
+    public async Task Start()
     {
         _deadline = Deadline.Source();
-        StreamingApiClient.Initialise(new StreamingApiConfiguration(brokerUrl: "memory:", batchingResponses: true));
+        await Api.StartAsync(overNetwork, batchingResponses: true);
     }
 
     [TearDown]
-    public void Stop()
+    public async Task Stop()
     {
-        StreamingApiClient.Shutdown();
+        await Api.StopAsync();
         _deadline.Dispose();
     }
 
     [Test]
     public async Task QuickStart_SessionNamedOnlyInTheMessage_IsReadBackThroughItsSession()
     {
-        var session = StreamingApiClient.GetSessionManagementClient().CreateSession(
+        var session = Api.GetSessionManagementClient().CreateSession(
             new CreateSessionRequest { DataSource = DataSource, Type = "Practice", Version = 1, Identifier = "FP1" });
         Assert.That(session.Success);
 
-        var writer = StreamingApiClient.GetPacketWriterClient();
+        var writer = Api.GetPacketWriterClient();
         await writer.WriteDataPacketAsync(new WriteDataPacketRequest
         {
             Detail = new DataPacketDetails { DataSource = DataSource, Message = new Packet { Type = "Lap", SessionKey = "another", Id = 1 } },
@@ -72,79 +69,15 @@ public sealed class DocumentedUsageTests
         Assert.That(packets[0].Stream, Is.Empty);
         Assert.That(packets[0].SubmitTime, Is.Not.Null);
 
-        var ended = StreamingApiClient.GetSessionManagementClient().EndSession(
+        var ended = Api.GetSessionManagementClient().EndSession(
             new EndSessionRequest { DataSource = DataSource, SessionKey = session.SessionKey });
         Assert.That(ended.Success);
     }
 
     [Test]
-    public void Initialise_WithFourProviders_RunsUntilTheProvidedSourceIsCancelled()
-    {
-        StreamingApiClient.Shutdown();
-        Assert.That(StreamingApiClient.Initialised, Is.False);
-        Assert.That(StreamingApiClient.GetPacketWriterClient, Throws.InvalidOperationException);
-
-        using var provider = new CancellationTokenSourceProvider();
-        ICancellationTokenSourceProvider cancellationTokenSourceProvider = provider;
-        IKafkaBrokerAvailabilityChecker checker = new NeverAsked();
-        ILoggingDirectoryProvider loggingDirectoryProvider = new LoggingDirectoryProvider("");
-        StreamingApiClient.Initialise(
-            new StreamingApiConfiguration(StreamCreationStrategy.TopicBased, "memory:", []), cancellationTokenSourceProvider, checker, loggingDirectoryProvider);
-        Assert.That(StreamingApiClient.Initialised);
-        Assert.That(StreamingApiClient.GetService(typeof(PacketWriterService.PacketWriterServiceClient)), Is.SameAs(StreamingApiClient.GetPacketWriterClient()));
-        Assert.That(StreamingApiClient.GetService(typeof(string)), Is.Null);
-        var connection = Connect(new ConnectionDetails { DataSource = DataSource });
-        using var read = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
-        var next = read.ResponseStream.MoveNext(CancellationToken.None);
-
-        provider.Provide().Cancel();
-        var ended = Assert.ThrowsAsync<RpcException>(() => next.InTime());
-        Assert.That(ended!.StatusCode, Is.EqualTo(StatusCode.Unavailable), "cancelling the provided source means Shutdown");
-        Assert.That(StreamingApiClient.Initialised, Is.False);
-    }
-
-    [Test]
-    public void Initialise_Twice_KeepsTheFirst()
-    {
-        var writer = StreamingApiClient.GetPacketWriterClient();
-        StreamingApiClient.Initialise(new StreamingApiConfiguration(brokerUrl: "memory:"));
-        Assert.That(StreamingApiClient.GetPacketWriterClient(), Is.SameAs(writer));
-    }
-
-    [Test]
-    public void StreamingApiConfiguration_ConstructorArguments_AreNamedAsDocumented()
-    {
-        IStreamingApiConfiguration configuration = new StreamingApiConfiguration(
-            streamCreationStrategy: StreamCreationStrategy.PartitionBased,
-            brokerUrl: "localhost:9094",
-            partitionMappings: [new PartitionMapping(stream: "Stream1", partition: 1), new PartitionMapping("Stream2", 2)],
-            streamApiPort: 13580,
-            integrateSessionManagement: false,
-            integrateDataFormatManagement: false,
-            useRemoteKeyGenerator: true,
-            remoteKeyGeneratorServiceAddress: "localhost:15379",
-            batchingResponses: true,
-            initialisationTimeoutSeconds: 10);
-
-        Assert.Multiple(() =>
-        {
-            Assert.That(configuration.StreamCreationStrategy, Is.EqualTo(StreamCreationStrategy.PartitionBased));
-            Assert.That(configuration.BrokerUrl, Is.EqualTo("localhost:9094"));
-            Assert.That(configuration.PartitionMappings.Select(m => (m.Stream, m.Partition)), Is.EqualTo([("Stream1", 1), ("Stream2", 2)]));
-            Assert.That(configuration.StreamApiPort, Is.EqualTo(13580));
-            Assert.That(configuration.IntegrateSessionManagement, Is.False);
-            Assert.That(configuration.IntegrateDataFormatManagement, Is.False);
-            Assert.That(configuration.UseRemoteKeyGenerator);
-            Assert.That(configuration.RemoteKeyGeneratorServiceAddress, Is.EqualTo("localhost:15379"));
-            Assert.That(configuration.BatchingResponses);
-            Assert.That(configuration.InitialisationTimeoutSeconds, Is.EqualTo(10));
-        });
-    }
-
-    [Test]
     public void CreateSession_WithAChosenKeyAndSessionInfo_IsUpdatedByUpdateSessionInfo()
     {
-        var sessions = StreamingApiClient.GetSessionManagementClient();
+        var sessions = Api.GetSessionManagementClient();
         var key = Guid.NewGuid().ToString();
         var created = sessions.CreateSession(new CreateSessionRequest
         {
@@ -180,7 +113,7 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task Sessions_StartAndStop_AreNotified()
     {
-        var sessions = StreamingApiClient.GetSessionManagementClient();
+        var sessions = Api.GetSessionManagementClient();
         using var starts = sessions.GetSessionStartNotification(new GetSessionStartNotificationRequest { DataSource = DataSource }, cancellationToken: Token);
         using var stops = sessions.GetSessionStopNotification(new GetSessionStopNotificationRequest { DataSource = DataSource }, cancellationToken: Token);
         await starts.ResponseHeadersAsync.InTime();
@@ -197,7 +130,7 @@ public sealed class DocumentedUsageTests
     [Test]
     public void Connection_NewGetClose_EchoesDetailsAndClosesTwice()
     {
-        var connections = StreamingApiClient.GetConnectionManagerClient();
+        var connections = Api.GetConnectionManagerClient();
         var details = new ConnectionDetails
         {
             DataSource = DataSource,
@@ -220,7 +153,10 @@ public sealed class DocumentedUsageTests
     {
         const int Messages = 200;
         const int PacketsAMessage = 5;
-        await WriteBatchesAsync(Messages, PacketsAMessage);
+        using var call = await WriteBatchesAsync(Messages, PacketsAMessage);
+
+        // In process the call may go at once; over the network that would reset it, and what is on the way would be lost.
+        if (!overNetwork) call.Dispose();
 
         var connection = Connect(new ConnectionDetails { DataSource = DataSource, Streams = { "Stream1" }, ExcludeMainStream = true });
         var packets = await ReadAsync(connection, Messages * PacketsAMessage);
@@ -228,9 +164,9 @@ public sealed class DocumentedUsageTests
         Assert.That(packets.Select(p => p.Stream).Distinct(), Is.EqualTo(["Stream1"]));
 
         // The documented batch example: the call is left to itself once it is completed.
-        static async Task WriteBatchesAsync(int messages, int packetsAMessage)
+        static async Task<IDisposable> WriteBatchesAsync(int messages, int packetsAMessage)
         {
-            using var call = StreamingApiClient.GetPacketWriterClient().WriteDataPackets();
+            var call = Api.GetPacketWriterClient().WriteDataPackets();
             var id = 0UL;
             for (var i = 0; i < messages; i++)
             {
@@ -240,13 +176,14 @@ public sealed class DocumentedUsageTests
             }
 
             await call.RequestStream.CompleteAsync().InTime();
+            return call;
         }
     }
 
     [Test]
     public async Task ClientStream_WhoseResponseIsAwaited_AnswersOnceDurable()
     {
-        using var call = StreamingApiClient.GetPacketWriterClient().WriteDataPackets(cancellationToken: Token);
+        using var call = Api.GetPacketWriterClient().WriteDataPackets(cancellationToken: Token);
         await call.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).InTime();
         await call.RequestStream.CompleteAsync().InTime();
         Assert.That(await call.ResponseAsync.InTime(), Is.Not.Null);
@@ -256,7 +193,7 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task InfoPackets_SingleAndStreamed_AreAcknowledged()
     {
-        var writer = StreamingApiClient.GetPacketWriterClient();
+        var writer = Api.GetPacketWriterClient();
         var packet = new Packet
         {
             Type = "SystemStatusMessage",
@@ -272,13 +209,13 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task Reader_ThreeKindsAtOnceOnOneConnection_EachGetsItsPackets()
     {
-        var writer = StreamingApiClient.GetPacketWriterClient();
+        var writer = Api.GetPacketWriterClient();
         var essential = Detail("", 1);
         essential.Message.Type = "Configuration";
         essential.Message.IsEssential = true;
         writer.WriteDataPacket(new WriteDataPacketRequest { Detail = essential });
         var connection = Connect(new ConnectionDetails { DataSource = DataSource });
-        var reader = StreamingApiClient.GetPacketReaderClient();
+        var reader = Api.GetPacketReaderClient();
 
         using var packets = reader.ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: Token);
         using var essentials = reader.ReadEssentials(new ReadEssentialsRequest { Connection = connection }, cancellationToken: Token);
@@ -311,11 +248,11 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task Reader_WithoutBatching_GetsOnePacketAResponse()
     {
-        StreamingApiClient.Shutdown();
-        StreamingApiClient.Initialise(new StreamingApiConfiguration(brokerUrl: "memory:"));
+        await Api.StopAsync();
+        await Api.StartAsync(overNetwork, batchingResponses: false);
         for (var id = 1UL; id <= 3; id++) Write("", id);
         var connection = Connect(new ConnectionDetails { DataSource = DataSource });
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
+        using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
         for (var id = 1UL; id <= 3; id++)
         {
             Assert.That(await call.ResponseStream.MoveNext(Token));
@@ -329,12 +266,12 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task Reader_AsksForConnectionAndSessionAfterEveryMessage_FindsThem()
     {
-        var sessions = StreamingApiClient.GetSessionManagementClient();
+        var sessions = Api.GetSessionManagementClient();
         var key = sessions.CreateSession(new CreateSessionRequest { DataSource = DataSource, Identifier = "FP2" }).SessionKey;
         for (var id = 1UL; id <= 20; id++) Write("", id, key);
-        var connections = StreamingApiClient.GetConnectionManagerClient();
+        var connections = Api.GetConnectionManagerClient();
         var connection = Connect(new ConnectionDetails { DataSource = DataSource, SessionKey = key });
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
+        using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
         var seen = 0;
         while (seen < 20 && await call.ResponseStream.MoveNext(Token))
         {
@@ -357,7 +294,7 @@ public sealed class DocumentedUsageTests
             async () =>
             {
                 var count = 0;
-                using var call = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
+                using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection });
                 await foreach (var response in call.ResponseStream.ReadAllAsync(token))
                 {
                     count += response.Response.Count;
@@ -370,7 +307,7 @@ public sealed class DocumentedUsageTests
 
         await allRead.Task.InTime();
         Assert.That(reading.IsCompleted, Is.False, "a read stays open until somebody ends it");
-        var closed = await StreamingApiClient.GetConnectionManagerClient()
+        var closed = await Api.GetConnectionManagerClient()
             .CloseConnectionAsync(new CloseConnectionRequest { Connection = connection }).ResponseAsync.InTime();
         Assert.That(closed.Success);
         Assert.That(await reading.InTime(), Is.EqualTo((10, StatusCode.OK)));
@@ -379,7 +316,7 @@ public sealed class DocumentedUsageTests
     [Test]
     public void DataFormats_ParametersAndEvent_ResolveToWhatWasRegistered()
     {
-        var formats = StreamingApiClient.GetDataFormatManagerClient();
+        var formats = Api.GetDataFormatManagerClient();
         var parameters = formats.GetParameterDataFormatId(
             new GetParameterDataFormatIdRequest { DataSource = DataSource, Parameters = { "vCar:Chassis", "nEngine:Controller" } }).DataFormatIdentifier;
         var again = formats.GetParameterDataFormatId(
@@ -397,7 +334,7 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task AllFormats_ReadingEssentialsToTheirEnd_FindsEveryDefinition()
     {
-        var formats = StreamingApiClient.GetDataFormatManagerClient();
+        var formats = Api.GetDataFormatManagerClient();
         var ids = new List<ulong>();
         for (var i = 0; i < 5; i++)
         {
@@ -407,7 +344,7 @@ public sealed class DocumentedUsageTests
 
         var connection = Connect(new ConnectionDetails { DataSource = DataSource });
         var found = new List<DataFormatDefinitionPacket>();
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadEssentials(new ReadEssentialsRequest { Connection = connection });
+        using var call = Api.GetPacketReaderClient().ReadEssentials(new ReadEssentialsRequest { Connection = connection });
         await foreach (var response in call.ResponseStream.ReadAllAsync(Token))
         {
             foreach (var packet in response.Response.Select(r => r.Packet).Where(p => p.Type == "DataFormatDefinition"))
@@ -418,13 +355,13 @@ public sealed class DocumentedUsageTests
 
         Assert.That(found.Select(f => f.Identifier), Is.EqualTo(ids));
         Assert.That(found.Select(f => f.ParameterIdentifiers.ParameterIdentifiers.Single()), Is.EqualTo(["p0", "p1", "p2", "p3", "p4"]));
-        Assert.That(StreamingApiClient.GetConnectionManagerClient().CloseConnection(new CloseConnectionRequest { Connection = connection }).Success);
+        Assert.That(Api.GetConnectionManagerClient().CloseConnection(new CloseConnectionRequest { Connection = connection }).Success);
     }
 
     [Test]
     public async Task ReadDataPackets_JsonContent_IsFilteredByItsPropertyNames()
     {
-        var writer = StreamingApiClient.GetPacketWriterClient();
+        var writer = Api.GetPacketWriterClient();
         string[] contents = ["{\"Speed\":212.5,\"Gear\":7}", "{\"Temperature\":93}", "{\"Speed\":213.0}"];
         foreach (var content in contents)
         {
@@ -441,7 +378,7 @@ public sealed class DocumentedUsageTests
         }
 
         var connection = Connect(new ConnectionDetails { DataSource = DataSource, SessionKey = "session", Streams = { "Telemetry" } });
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadDataPackets(new ReadDataPacketsRequest
+        using var call = Api.GetPacketReaderClient().ReadDataPackets(new ReadDataPacketsRequest
         {
             Request = new DataPacketRequest { Connection = connection, IncludeParameters = { "^Speed$" } },
         });
@@ -459,14 +396,14 @@ public sealed class DocumentedUsageTests
     [Test]
     public async Task ReadDataPackets_RegisteredFormats_AreFilteredByParameterAndEvent()
     {
-        var formats = StreamingApiClient.GetDataFormatManagerClient();
+        var formats = Api.GetDataFormatManagerClient();
         var speed = formats.GetParameterDataFormatId(new GetParameterDataFormatIdRequest { DataSource = DataSource, Parameters = { "vCar" } });
         var engine = formats.GetParameterDataFormatId(new GetParameterDataFormatIdRequest { DataSource = DataSource, Parameters = { "nEngine" } });
         WriteData(1, speed.DataFormatIdentifier);
         WriteData(2, engine.DataFormatIdentifier);
         WriteData(3, speed.DataFormatIdentifier);
         var connection = Connect(new ConnectionDetails { DataSource = DataSource });
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadDataPackets(new ReadDataPacketsRequest
+        using var call = Api.GetPacketReaderClient().ReadDataPackets(new ReadDataPacketsRequest
         {
             Request = new DataPacketRequest { Connection = connection, IncludeParameters = { "vCar", "^gLat" }, ExcludeParameters = { "^n" } },
         });
@@ -495,15 +432,15 @@ public sealed class DocumentedUsageTests
                     },
                 },
             }.ToByteString();
-            StreamingApiClient.GetPacketWriterClient().WriteDataPacket(new WriteDataPacketRequest { Detail = detail });
+            Api.GetPacketWriterClient().WriteDataPacket(new WriteDataPacketRequest { Detail = detail });
         }
     }
 
     [Test]
     public async Task Errors_OfMistakenCalls_AreRpcExceptionsThatNameTheMistake()
     {
-        var writer = StreamingApiClient.GetPacketWriterClient();
-        var reader = StreamingApiClient.GetPacketReaderClient();
+        var writer = Api.GetPacketWriterClient();
+        var reader = Api.GetPacketReaderClient();
         try
         {
             await writer.WriteDataPacketAsync(new WriteDataPacketRequest
@@ -523,7 +460,7 @@ public sealed class DocumentedUsageTests
             StatusCode.InvalidArgument,
             "message");
         AssertFails(
-            () => StreamingApiClient.GetConnectionManagerClient().NewConnection(
+            () => Api.GetConnectionManagerClient().NewConnection(
                 new NewConnectionRequest { Details = new ConnectionDetails { DataSource = DataSource, MainOffset = -2 } }),
             StatusCode.InvalidArgument,
             "main_offset");
@@ -561,7 +498,7 @@ public sealed class DocumentedUsageTests
     {
         var connection = Connect(new ConnectionDetails { DataSource = DataSource });
         using var stop = new CancellationTokenSource();
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: stop.Token);
+        using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: stop.Token);
         var next = call.ResponseStream.MoveNext(CancellationToken.None);
         await stop.CancelAsync();
         var cancelled = Assert.ThrowsAsync<RpcException>(() => next.InTime());
@@ -573,7 +510,7 @@ public sealed class DocumentedUsageTests
     {
         const int Count = 500;
         using var stop = new CancellationTokenSource();
-        using var call = StreamingApiClient.GetPacketWriterClient().WriteDataPackets(cancellationToken: Token);
+        using var call = Api.GetPacketWriterClient().WriteDataPackets(cancellationToken: Token);
         var processor = new TimeAndSizeWindowBatchProcessor<DataPacketDetails>(
             batch => call.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { batch } }), stop, batchSize: 100, timeWindowSize: 5);
         for (var id = 1UL; id <= Count; id++) processor.Add(Detail("", id));
@@ -590,15 +527,15 @@ public sealed class DocumentedUsageTests
         new() { DataSource = DataSource, Stream = stream, SessionKey = sessionKey, Message = new Packet { Type = "PeriodicData", Id = id } };
 
     private static void Write(string stream, ulong id, string sessionKey = "") =>
-        StreamingApiClient.GetPacketWriterClient().WriteDataPacket(new WriteDataPacketRequest { Detail = Detail(stream, id, sessionKey) });
+        Api.GetPacketWriterClient().WriteDataPacket(new WriteDataPacketRequest { Detail = Detail(stream, id, sessionKey) });
 
     private static Connection Connect(ConnectionDetails details) =>
-        StreamingApiClient.GetConnectionManagerClient().NewConnection(new NewConnectionRequest { Details = details }).Connection;
+        Api.GetConnectionManagerClient().NewConnection(new NewConnectionRequest { Details = details }).Connection;
 
     private async Task<List<PacketResponse>> ReadAsync(Connection connection, int count)
     {
         var packets = new List<PacketResponse>();
-        using var call = StreamingApiClient.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: Token);
+        using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: Token);
         await foreach (var response in call.ResponseStream.ReadAllAsync(Token))
         {
             packets.AddRange(response.Response);
@@ -606,13 +543,5 @@ public sealed class DocumentedUsageTests
         }
 
         return packets;
-    }
-
-    // The checker is for Kafka addresses.
-    private sealed class NeverAsked : IKafkaBrokerAvailabilityChecker
-    {
-        public bool Check(string brokerUrl) => throw new NotSupportedException(brokerUrl);
-
-        public Task CheckContinuously(string brokerUrl, CancellationTokenSource cancellationTokenSource) => throw new NotSupportedException(brokerUrl);
     }
 }

@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using Google.Protobuf;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Internal;
+using MA.Streaming.Core.Keys;
 using MA.Streaming.Core.Packets;
 using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
@@ -22,6 +23,9 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private readonly IBroker _broker;
     private readonly TopicDirectory _directory;
     private readonly PacketWriter _writer;
+
+    // Where the ids of new formats come from; null: from their content.
+    private readonly IKeyGenerator? _ids;
     private readonly ILogger _logger;
     private readonly ConcurrentDictionary<string, Lazy<DataSourceFormats>> _dataSources = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string DataSource, bool IsEvent, ulong Fingerprint), byte[]> _observed = new();
@@ -31,11 +35,19 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private readonly OwnedLoop _registering;
 
     public DataFormatCatalog(
-        IBroker broker, TopicDirectory directory, PacketWriter writer, bool integrate, Telemetry telemetry, TimeProvider clock, ILogger logger)
+        IBroker broker,
+        TopicDirectory directory,
+        PacketWriter writer,
+        IKeyGenerator? ids,
+        bool integrate,
+        Telemetry telemetry,
+        TimeProvider clock,
+        ILogger logger)
     {
         _broker = broker;
         _directory = directory;
         _writer = writer;
+        _ids = ids;
         _logger = logger;
         _open = dataSource => new DataSourceFormats(
             dataSource,
@@ -125,11 +137,12 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private async Task<DataFormat> RegisterAsync(DataSourceFormats formats, string dataSource, DataFormat format)
     {
         if (formats.Find(format.Identity) is { } known) return known;
+        if (_ids is not null) format = format with { Id = await NextIdAsync(_ids).ConfigureAwait(false) };
         if (formats.Find(format.Id) is { } other && other.Identity != format.Identity)
         {
             _logger.FormatConflict(dataSource, format.Id);
             throw Errors.Internal(
-                $"data format id {format.Id} of {dataSource}, computed for {Shown(format.Identifiers)}, is taken by {Shown(other.Identifiers)}");
+                $"data format id {format.Id} of {dataSource}, meant for {Shown(format.Identifiers)}, is taken by {Shown(other.Identifiers)}");
         }
 
         var definition = new DataFormatDefinitionPacket
@@ -142,6 +155,18 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         var packet = new Packet { Type = DataSourceFormats.DefinitionType, IsEssential = true, Content = definition.ToByteString() };
         var appended = await _writer.AppendEssentialAsync(dataSource, packet).ConfigureAwait(false);
         return await formats.FoldedAsync(format, appended, CancellationToken.None).ConfigureAwait(false);
+    }
+
+    private static async Task<ulong> NextIdAsync(IKeyGenerator ids)
+    {
+        try
+        {
+            return await ids.NextNumberAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (KeyGeneratorException exception)
+        {
+            throw Errors.From(exception, "no id for the data format");
+        }
     }
 
     private async Task RegisterObservedAsync(CancellationToken stop)

@@ -7,11 +7,24 @@ namespace MA.Streaming.Core.Keys;
 internal sealed class KeyGeneratorEndpoint(IKeyGenerator keys) : UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase
 {
     /// <inheritdoc/>
-    public override async Task<GenerateUniqueKeyResponse> GenerateUniqueKey(GenerateUniqueKeyRequest request, ServerCallContext context) =>
-        request.Type switch
+    public override async Task<GenerateUniqueKeyResponse> GenerateUniqueKey(GenerateUniqueKeyRequest request, ServerCallContext context)
+    {
+        try
         {
-            KeyType.String => new() { StringKey = await keys.NextStringAsync(context.CancellationToken).ConfigureAwait(false) },
-            KeyType.Ulong => new() { UlongKey = await keys.NextNumberAsync(context.CancellationToken).ConfigureAwait(false) },
-            _ => throw Errors.InvalidArgument($"type is {(int)request.Type}; allowed are 1 (KEY_TYPE_ULONG) and 2 (KEY_TYPE_STRING)"),
-        };
+            return request.Type switch
+            {
+                KeyType.String => new() { StringKey = await keys.NextStringAsync(context.CancellationToken).ConfigureAwait(false) },
+                KeyType.Ulong => new() { UlongKey = await keys.NextNumberAsync(context.CancellationToken).ConfigureAwait(false) },
+                _ => throw Errors.InvalidArgument($"type is {(int)request.Type}; allowed are 1 (KEY_TYPE_ULONG) and 2 (KEY_TYPE_STRING)"),
+            };
+        }
+        catch (KeyGeneratorException exception)
+        {
+            throw Errors.From(exception, "no key");
+        }
+        catch (ObjectDisposedException)
+        {
+            throw Errors.ShuttingDown();
+        }
+    }
 }

@@ -95,7 +95,14 @@ internal sealed class SessionCatalog : IAsyncDisposable
         }
         else
         {
-            key = await _keys.NextStringAsync(cancellationToken).ConfigureAwait(false);
+            try
+            {
+                key = await _keys.NextStringAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (KeyGeneratorException exception)
+            {
+                throw Errors.From(exception, "no key for the session");
+            }
         }
 
         var creationTime = wanted.CreationTime ?? Now();

@@ -11,7 +11,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Who is slow costs himself, not his neighbours on the channel.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class BackpressureTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class BackpressureTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task ReadPackets_OneThatNeverReadsBesideFiftyHealthyOnes_HoldsNobodyUp()
@@ -38,7 +39,7 @@ public sealed class BackpressureTests(Transport transport, StreamCreationStrateg
     [Test]
     public async Task WriteDataPackets_HundredThatWaitForTheBroker_LeaveUnaryCallsAlone()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { StreamWindowBytes = 10_000 }), broker);
         await server.WriteTextAsync(DataSource, "one", "first", Limit);
         broker.Hold();

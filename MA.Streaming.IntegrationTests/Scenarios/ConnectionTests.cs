@@ -12,7 +12,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Connections: what they take, what they echo, how they end.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class ConnectionTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class ConnectionTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task NewConnection_ManyTimes_GivesIdsThatJavaScriptKeeps()

@@ -12,7 +12,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Data formats: one id for one identity, whoever asks, and every id resolves.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class DataFormatTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class DataFormatTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task Ids_FrozenVectors_AreComputedAsEverywhere()
@@ -53,7 +54,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task GetParameterDataFormatId_ManyAtOnceOnTwoServers_GiveOneId()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var servers = new[] { await StartAsync(Configure(), broker), await StartAsync(Configure(), broker) };
         var ids = await Task.WhenAll(Enumerable.Range(0, 32).Select(i => servers[i % 2].ParametersIdAsync(DataSource, Limit, "a", "b")));
         var events = await Task.WhenAll(Enumerable.Range(0, 32).Select(i => servers[i % 2].EventIdAsync(DataSource, "e", Limit)));
@@ -90,7 +91,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task GetParametersList_IdRegisteredOnAnotherServerAMomentAgo_Resolves()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var one = await StartAsync(Configure(), broker);
         var other = await StartAsync(Configure(), broker);
         for (var i = 0; i < 50; i++)
@@ -161,7 +162,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task AutoRegistration_Fails_TheWriteDoesNot()
     {
-        var broker = new GatedBroker(NewBroker()) { FailOnTopic = topic => topic.EndsWith("_essential", StringComparison.Ordinal) };
+        var broker = new GatedBroker(await NewBrokerAsync()) { FailOnTopic = topic => topic.EndsWith("_essential", StringComparison.Ordinal) };
         var server = await StartAsync(AutoRegistering(true), broker);
         await server.WriteAsync(DataSource, "one", Periodic(1, "a"), Limit);
         await server.WriteAsync(DataSource, "one", Periodic(2, "a"), Limit);
@@ -172,7 +173,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task FormatManagementOff_OwnFormats_ArePublishedAndResolvedOthersAreNot()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var other = await StartAsync(Configure(), broker);
         var foreign = await other.ParametersIdAsync(DataSource, Limit, "foreign");
         var server = await StartAsync(Configure(formats: false), broker);
@@ -186,7 +187,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task Start_FormatsOnTheBroker_AreKnownWithoutAsking()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var first = await StartAsync(Configure(), broker);
         var ids = new List<ulong>();
         for (var i = 0; i < 200; i++) ids.Add(await first.ParametersIdAsync(DataSource, Limit, $"p{i}"));

@@ -13,7 +13,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>What clients in the field do.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class ExistingClientTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class ExistingClientTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task Writer_PublishingItsOwnSessionPackets_WritesOrdinaryData()

@@ -12,12 +12,13 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>A broker that fails, recovers, or runs out of room.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class FaultTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class FaultTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task WriteDataPacket_TopicCannotBeCreated_IsUnavailableAndWorksOnceItCan()
     {
-        var broker = new GatedBroker(NewBroker()) { FailTopics = true };
+        var broker = new GatedBroker(await NewBrokerAsync()) { FailTopics = true };
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { WriteTimeout = TimeSpan.FromMilliseconds(150) }), broker);
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", "lost", Limit));
@@ -31,7 +32,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task SessionRpcs_BrokerFails_AreUnavailableAndLeaveNothingBehind()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         var existing = await server.CreateSessionAsync(DataSource, Limit);
         broker.FailOn = _ => true;
@@ -56,7 +57,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task Followers_BrokerBreaksTheirReads_GoOnAndMissNothing()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         using var starts = server.Sessions.GetSessionStartNotification(new() { DataSource = DataSource }, cancellationToken: Limit);
         await starts.ResponseHeadersAsync.WaitAsync(Limit);
@@ -75,7 +76,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task Retention_OldRecordsGone_SessionsAndFormatsStay()
     {
-        var broker = NewBroker(new MemoryBrokerOptions { BytesMax = 1 << 20 });
+        var broker = NewMemoryBroker(new MemoryBrokerOptions { BytesMax = 1 << 20 });
         var server = await StartAsync(Configure(), broker);
         var key = await server.CreateSessionAsync(DataSource, Limit);
         var id = await server.ParametersIdAsync(DataSource, Limit, "a", "b");
@@ -90,7 +91,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [TestCase(3L)]
     public async Task ReadPackets_OffsetThatRetentionRemoved_StartsAtTheEarliestRetained(long offset)
     {
-        var broker = NewBroker(new MemoryBrokerOptions { BytesMax = 1 << 20 });
+        var broker = NewMemoryBroker(new MemoryBrokerOptions { BytesMax = 1 << 20 });
         var server = await StartAsync(Configure(), broker);
         for (var i = 0; i < 100; i++) await server.WriteTextAsync(DataSource, "one", $"{i}".PadRight(30_000), Limit);
         var low = (await broker.GetWatermarksAsync([PlaceOf(DataSource, "one")], Limit))[0].Low;
@@ -105,7 +106,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task ReadPackets_OvertakenByRetention_EndsWithOutOfRangeAfterWhatItRead()
     {
-        var broker = NewBroker(new MemoryBrokerOptions { BytesMax = 4 << 20 });
+        var broker = NewMemoryBroker(new MemoryBrokerOptions { BytesMax = 4 << 20 });
         var server = await StartAsync(Configure(), broker);
         await server.WriteTextAsync(DataSource, "one", "first", Limit);
         using var read = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource, Streams = { "one" }, ExcludeMainStream = true }, Limit);
@@ -124,7 +125,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task WriteDataPacket_OnlyKeptRecordsAreLeftAndNoRoom_IsResourceExhausted()
     {
-        var broker = NewBroker(new MemoryBrokerOptions { BytesMax = 200_000 });
+        var broker = NewMemoryBroker(new MemoryBrokerOptions { BytesMax = 200_000 });
         var server = await StartAsync(Configure(), broker);
         RpcException? failure = null;
         for (var i = 0; failure is null && i < 100; i++)
@@ -148,7 +149,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     {
         const int Writers = 6;
         const int Packets = 150;
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(batching: true), broker);
         string[] streams = ["", "one", "two", "other", "late", "twin"];
         var details = new ConnectionDetails { DataSource = DataSource };

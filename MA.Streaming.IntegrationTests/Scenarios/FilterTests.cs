@@ -12,7 +12,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Which packets a ReadDataPackets delivers.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class FilterTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class FilterTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     private const ulong Last = 1_000;
 
@@ -118,7 +119,7 @@ public sealed class FilterTests(Transport transport, StreamCreationStrategy stra
     [Test]
     public async Task ReadDataPackets_FormatDefinedByAnotherServerAfterTheReadBegan_IsCaughtUpWith()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var reading = await StartAsync(Configure(), broker);
         var writing = await StartAsync(Configure(), broker);
         var connection = await reading.ConnectAsync(new ConnectionDetails { DataSource = DataSource }, Limit);

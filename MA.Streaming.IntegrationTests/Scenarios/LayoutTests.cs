@@ -9,14 +9,15 @@ using static MA.Streaming.IntegrationTests.Support.Clients;
 namespace MA.Streaming.IntegrationTests.Scenarios;
 
 /// <summary>Topics that others made: with several partitions, with fewer than the mappings need, with names alike.</summary>
-[TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
+[TestFixtureSource(typeof(ScenarioFixture), nameof(LayoutVariants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class LayoutTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class LayoutTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task SessionInfo_SeveralPartitions_FoldsToTheSameOrderedSessionsEverywhere()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         await broker.EnsureTopicAsync(new TopicSpec("SessionInfo", 4), Limit);
         var server = await StartAsync(Configure(), broker);
         var keys = new List<string>();
@@ -39,7 +40,7 @@ public sealed class LayoutTests(Transport transport, StreamCreationStrategy stra
     [Test]
     public async Task SessionInfo_GrowsWhileServersRun_LosesNoSession()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var servers = new[] { await StartAsync(Configure(), broker), await StartAsync(Configure(), broker) };
         var keys = new List<string>();
         for (var partitions = 1; partitions <= 5; partitions++)

@@ -10,7 +10,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Which names writers may use, and that readers may use those that exist.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class NameTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class NameTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     private static readonly object[] BadDataSources =
     [

@@ -13,7 +13,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>What a read delivers, where it starts and how it ends.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class ReadingTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class ReadingTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     private static readonly object[] Offsets =
     [
@@ -301,7 +302,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
     [Test]
     public async Task CloseConnection_ReadThatNobodyReads_AnswersAtOnceAndReleasesTheRead()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var limits = new StreamingApiLimits { CloseGrace = TimeSpan.FromMilliseconds(200) };
         var server = await StartAsync(Configure(limits: limits, sessions: false, formats: false), broker);
         for (var i = 0; i < 40; i++) await server.WriteTextAsync(DataSource, "one", new string('x', 500_000), Limit);
@@ -324,7 +325,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
     [Test]
     public async Task ReadPackets_ClientCancels_ReleasesEverythingWithinASecond()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(sessions: false, formats: false), broker);
         var idle = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         for (var i = 0; i < 40; i++) await server.WriteTextAsync(DataSource, "one", new string('x', 500_000), Limit);
@@ -395,7 +396,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
     [Test]
     public async Task ReadPackets_BrokerFaultsMidRead_GoesOnWithNothingLostOrTwice()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         using var read = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         for (var i = 0; i < 10; i++)
@@ -410,7 +411,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
     [Test]
     public async Task ReadPackets_BrokerCannotBeReachedToPosition_IsUnavailable()
     {
-        var broker = new GatedBroker(NewBroker());
+        var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         var connection = await server.ConnectAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         broker.FailWatermarks = true;

@@ -11,7 +11,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>What stands in the broker after a write: topic, partition, key, value, order.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class RecordTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class RecordTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [TestCase("")]
     [TestCase("one")]

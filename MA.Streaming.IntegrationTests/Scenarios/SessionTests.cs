@@ -15,7 +15,8 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Sessions: creating, ending, updating, listing, being told, and records by others.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class SessionTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class SessionTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     [Test]
     public async Task CreateSession_DataSourceOnly_FillsInTheDefaults()
@@ -537,7 +538,7 @@ public sealed class SessionTests(Transport transport, StreamCreationStrategy str
     [Test]
     public async Task Start_SessionsOnTheBroker_AreKnownWhenItIsReady()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         var first = await StartAsync(Configure(), broker);
         var keys = new List<string>();
         for (var i = 0; i < 100; i++) keys.Add(await first.CreateSessionAsync(DataSource, Limit));

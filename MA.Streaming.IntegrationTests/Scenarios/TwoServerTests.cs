@@ -10,14 +10,15 @@ namespace MA.Streaming.IntegrationTests.Scenarios;
 /// <summary>Two servers over one broker: they never disagree.</summary>
 [TestFixtureSource(typeof(ScenarioFixture), nameof(Variants))]
 [Parallelizable(ParallelScope.Self)]
-public sealed class TwoServerTests(Transport transport, StreamCreationStrategy strategy) : ScenarioFixture(transport, strategy)
+public sealed class TwoServerTests(Transport transport, StreamCreationStrategy strategy, Storage storage)
+    : ScenarioFixture(transport, strategy, storage)
 {
     private StreamServer[] _servers = [];
 
     [SetUp]
     public async Task StartTwo()
     {
-        var broker = NewBroker();
+        var broker = await NewBrokerAsync();
         _servers = [await StartAsync(Configure(), broker), await StartAsync(Configure(), broker)];
     }
 

@@ -33,6 +33,9 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     /// <summary>How many appends were held at once at most.</summary>
     public int HeldMost { get; private set; }
 
+    /// <summary>What is wrong with it when its health is asked for; null: ask the broker behind.</summary>
+    public string? Sick { get; set; }
+
     /// <summary>Asking for watermarks fails.</summary>
     public bool FailWatermarks { get; set; }
 
@@ -129,7 +132,8 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
 
     public IAsyncEnumerable<TopicInfo?> WatchTopicsAsync(CancellationToken cancellationToken) => inner.WatchTopicsAsync(cancellationToken);
 
-    public ValueTask<BrokerHealth> CheckAsync(CancellationToken cancellationToken) => inner.CheckAsync(cancellationToken);
+    public ValueTask<BrokerHealth> CheckAsync(CancellationToken cancellationToken) =>
+        Sick is { } sick ? ValueTask.FromResult(new BrokerHealth(false, sick)) : inner.CheckAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => default;
 

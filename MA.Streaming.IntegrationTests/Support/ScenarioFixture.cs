@@ -8,24 +8,31 @@ using NUnit.Framework;
 namespace MA.Streaming.IntegrationTests.Support;
 
 /// <summary>
-/// A suite that runs on every transport with both strategies. The tests of a fixture share one server and keep apart by data sources of
+/// A suite that runs in memory on every transport with both strategies, and once on disk. The tests of a fixture share one server and keep apart by data sources of
 /// their own; a test that needs another configuration starts a server of its own. Every test has <see cref="Limit"/> as its deadline.
 /// </summary>
-public abstract class ScenarioFixture(Transport transport, StreamCreationStrategy strategy)
+public abstract class ScenarioFixture(Transport transport, StreamCreationStrategy strategy, Storage storage)
 {
     private static int _dataSources;
 
     private readonly List<IAsyncDisposable> _ofTest = [];
-    private MemoryBroker _broker = null!;
+    private TestBroker _broker = null!;
     private StreamServer _server = null!;
     private CancellationTokenSource _limit = null!;
     private string? _dataSource;
 
-    /// <summary>The transports × the strategies.</summary>
+    /// <summary>In memory the transports × the strategies; on disk each scenario once.</summary>
     public static IEnumerable<TestFixtureData> Variants { get; } =
-        from transport in Enum.GetValues<Transport>()
-        from strategy in Enum.GetValues<StreamCreationStrategy>()
-        select new TestFixtureData(transport, strategy);
+    [
+        .. from transport in Enum.GetValues<Transport>()
+           from strategy in Enum.GetValues<StreamCreationStrategy>()
+           select new TestFixtureData(transport, strategy, Storage.Memory),
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.TopicBased, Storage.Embedded),
+    ];
+
+    /// <summary>The same, and where it matters where things are, on disk with the other strategy too.</summary>
+    public static IEnumerable<TestFixtureData> LayoutVariants { get; } =
+        [.. Variants, new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Embedded)];
 
     protected Transport Transport { get; } = transport;
 
@@ -45,8 +52,8 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     public async Task StartSharedServer()
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        _broker = new MemoryBroker();
-        _server = await StreamServer.StartAsync(Transport, Configure(), _broker, null, limit.Token);
+        _broker = await TestBroker.OpenAsync(storage);
+        _server = await StreamServer.StartAsync(Transport, Configure(), _broker.Broker, null, limit.Token);
     }
 
     [OneTimeTearDown]
@@ -94,7 +101,15 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
         };
 
     /// <summary>A broker that ends with the test.</summary>
-    protected MemoryBroker NewBroker(MemoryBrokerOptions? options = null)
+    protected async Task<IBroker> NewBrokerAsync()
+    {
+        var broker = await TestBroker.OpenAsync(storage);
+        _ofTest.Add(broker);
+        return broker.Broker;
+    }
+
+    /// <summary>A broker in memory whatever the variant: for what only it does.</summary>
+    protected MemoryBroker NewMemoryBroker(MemoryBrokerOptions options)
     {
         var broker = new MemoryBroker(options);
         _ofTest.Add(broker);
@@ -105,7 +120,7 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     private protected async Task<StreamServer> StartAsync(
         StreamingApiConfiguration configuration, IBroker? broker = null, StreamApiOptions? options = null)
     {
-        var server = await StreamServer.StartAsync(Transport, configuration, broker ?? NewBroker(), options, Limit);
+        var server = await StreamServer.StartAsync(Transport, configuration, broker ?? await NewBrokerAsync(), options, Limit);
         _ofTest.Add(server);
         return server;
     }

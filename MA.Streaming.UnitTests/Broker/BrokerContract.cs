@@ -263,6 +263,24 @@ public abstract class BrokerContract
     }
 
     [Test]
+    public async Task WatchTopicsAsync_ManyTopicsAtOnce_WakeTheWatcherEveryTime()
+    {
+        await using var watch = new Watch(Broker);
+        await watch.TakeUntilAsync(topic => topic is null);
+        for (var round = 0; round < 10; round++)
+        {
+            var missing = Enumerable.Range(0, 8).Select(_ => NewName()).ToHashSet();
+            var creations = missing.Select(name => Broker.EnsureTopicAsync(new TopicSpec(name, 1), None).AsTask()).ToArray();
+            await Task.WhenAll(creations).WithDeadline();
+            await watch.TakeUntilAsync(topic =>
+            {
+                missing.Remove(topic!.Name);
+                return missing.Count == 0;
+            });
+        }
+    }
+
+    [Test]
     public async Task WatchTopicsAsync_Cancelled_EndsPromptly()
     {
         using var stop = new CancellationTokenSource();

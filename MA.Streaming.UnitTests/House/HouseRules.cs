@@ -16,7 +16,7 @@ internal sealed partial class HouseRules
 
     /// <summary>The product assemblies that this project references, and so the ones these rules see.</summary>
     private static readonly Assembly[] Product =
-        [.. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto.Client.Local" }.Select(name => Assembly.Load(new AssemblyName(name)))];
+        [.. new[] { Core, "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server" }.Select(name => Assembly.Load(new AssemblyName(name)))];
 
     private static readonly Type[] ProductTypes = [.. Product.SelectMany(TypeUse.WrittenTypes)];
 
@@ -37,7 +37,13 @@ internal sealed partial class HouseRules
         [
             "Microsoft.AspNetCore", "Grpc", "Google.Protobuf", "MA.Streaming.Proto", "MA.Streaming.Broker", "MA.Streaming.Server", "MA.Streaming.Tool",
         ]),
+        ("MA.Streaming.Proto.Client.Remote",
+        [
+            "Confluent", "Microsoft.AspNetCore", "Grpc.AspNetCore", "MA.Streaming.Broker", "MA.Streaming.Proto.Client", "MA.Streaming.Server",
+            "MA.Streaming.Tool",
+        ]),
         ("MA.Streaming.Proto.Client.Local", ["Confluent", "Microsoft.AspNetCore", "Grpc.AspNetCore", "MA.Streaming.Server", "MA.Streaming.Tool"]),
+        ("MA.Streaming.Server", ["Confluent", "MA.Streaming.Tool"]),
     ];
 
     /// <summary>Interfaces that stand with one implementation or none of ours: seams, and what customers compile against.</summary>

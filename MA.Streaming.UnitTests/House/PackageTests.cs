@@ -51,7 +51,7 @@ internal sealed class PackageTests
 
     [Test]
     public void Packages_OfTheClientAndWhatItReferences_AreThere() => Assert.That(
-        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto" }));
+        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto", "MA.Streaming.Server" }));
 
     [Test]
     public void Client_Dependencies_AreTheGenuinePackagesAndItsSiblings()
@@ -120,7 +120,11 @@ internal sealed class PackageTests
     ];
 
     private static bool IsBuilt(string project, string configuration) => File.Exists(SourceTree.FullPath(
-        $"{Path.GetDirectoryName(project)}/bin/{configuration}/net10.0/{Path.GetFileNameWithoutExtension(project)}.dll"));
+        $"{Path.GetDirectoryName(project)}/bin/{configuration}/net10.0/{AssemblyNameOf(project)}.dll"));
+
+    private static string AssemblyNameOf(string project) =>
+        XDocument.Parse(SourceTree.Read(project).Text).Descendants().FirstOrDefault(element => element.Name.LocalName == "AssemblyName")?.Value
+        ?? Path.GetFileNameWithoutExtension(project);
 
     private static async Task PackAsync(string project, string configuration, string folder)
     {

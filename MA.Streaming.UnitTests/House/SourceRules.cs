@@ -23,7 +23,8 @@ internal sealed partial class SourceRules
     /// <summary>Who may see the internals of a product assembly. Samples and integration tests use what customers have.</summary>
     private static readonly HashSet<string> MaySeeInternals = new(StringComparer.Ordinal)
     {
-        "MA.Streaming.UnitTests", "MA.Streaming.Benchmarks", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server", "DynamicProxyGenAssembly2",
+        "MA.Streaming.UnitTests", "MA.Streaming.Benchmarks", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server", "streamapi",
+        "DynamicProxyGenAssembly2",
     };
 
     private static readonly HashSet<string> PatternFolders = new(
@@ -83,6 +84,8 @@ internal sealed partial class SourceRules
     [TestCase("MA.Streaming.Core/MA.Streaming.Core.csproj", "MA.Streaming.Proto", 0)]
     [TestCase("MA.Streaming.Broker.Kafka/MA.Streaming.Broker.Kafka.csproj", "MA.Streaming.Broker.Embedded", 1)]
     [TestCase("MA.Streaming.Proto.Client.Local/MA.Streaming.Proto.Client.Local.csproj", "MA.Streaming.Server", 1)]
+    [TestCase("MA.Streaming.Proto.Client.Remote/MA.Streaming.Proto.Client.Remote.csproj", "MA.Streaming.Core", 0)]
+    [TestCase("MA.Streaming.Proto.Client.Remote/MA.Streaming.Proto.Client.Remote.csproj", "MA.Streaming.Proto.Client.Local", 1)]
     [TestCase("MA.Streaming.Tool/MA.Streaming.Tool.csproj", "MA.Streaming.Server", 0)]
     [TestCase("samples/Telemetry/Telemetry.csproj", "MA.Streaming.Core", 0)]
     [TestCase("samples/Telemetry/Telemetry.csproj", "MA.Streaming.UnitTests", 1)]
@@ -221,7 +224,7 @@ internal sealed partial class SourceRules
                 "MA.Streaming.Proto" => false,
                 "MA.Streaming.Core" => reference is "MA.Streaming.Proto",
                 "MA.Streaming.Broker.Embedded" or "MA.Streaming.Broker.Kafka" => reference is "MA.Streaming.Core" || !IsOurs(reference),
-                "MA.Streaming.Proto.Client.Remote" => reference is "MA.Streaming.Proto" || !IsOurs(reference),
+                "MA.Streaming.Proto.Client.Remote" => reference is "MA.Streaming.Core" or "MA.Streaming.Proto" || !IsOurs(reference),
                 "MA.Streaming.Proto.Client.Local" =>
                     reference is "MA.Streaming.Core" or "MA.Streaming.Proto" or "MA.Streaming.Proto.Client.Remote"
                     || reference.StartsWith("MA.Streaming.Broker.", StringComparison.Ordinal),

@@ -6,7 +6,11 @@ namespace MA.Streaming.Benchmarks;
 /// <param name="Limit">What the limit does.</param>
 /// <param name="Metrics">The figures of a sample, the main one first.</param>
 /// <param name="OpenAsync">Sets both arms up.</param>
-internal sealed record Benchmark(string Name, string Description, string Limit, IReadOnlyList<Metric> Metrics, Func<Scale, Task<Arms>> OpenAsync);
+internal sealed record Benchmark(string Name, string Description, string Limit, IReadOnlyList<Metric> Metrics, Func<Scale, Task<Arms>> OpenAsync)
+{
+    /// <summary>Rounds that are not counted.</summary>
+    public int WarmUps { get; init; } = 2;
+}
 
 /// <summary>One figure.</summary>
 /// <param name="Name">Its name in samples, tables and JSON.</param>
@@ -15,6 +19,8 @@ internal sealed record Benchmark(string Name, string Description, string Limit, 
 internal sealed record Metric(string Name, string Unit, Target? Target = null)
 {
     public static Metric Rate(double? atLeast = null) => new("rate", "packets/s", atLeast is { } bound ? Target.AtLeast(bound) : null);
+
+    public static Metric RateRatio(double atLeast) => new("rate", "packets/s", Target.RatioAtLeast(atLeast));
 
     public static Metric Allocated => new("allocated", "B/packet");
 }
@@ -27,6 +33,8 @@ internal sealed record Target(double Bound, bool IsFloor, bool IsOfRatio)
     public static Target AtMost(double bound) => new(bound, IsFloor: false, IsOfRatio: false);
 
     public static Target RatioAtLeast(double bound) => new(bound, IsFloor: true, IsOfRatio: true);
+
+    public static Target RatioAtMost(double bound) => new(bound, IsFloor: false, IsOfRatio: true);
 
     public bool IsMet(double subject, double ratio)
     {
@@ -59,9 +67,11 @@ internal sealed class Sample : Dictionary<string, double>
     }
 }
 
-/// <summary>How much is measured: all of it, or just enough to see that it works.</summary>
-internal sealed record Scale(bool IsDry)
+/// <summary>How much is measured, all of it or just enough to see that it works; and where files may go.</summary>
+internal sealed record Scale(bool IsDry, RunDirectory Files)
 {
+    public int Partitions(int full) => IsDry ? Math.Min(full, 10) : full;
+
     public int Packets(int full) => IsDry ? Math.Max(1_000, full / 200) : full;
 
     public TimeSpan Time(TimeSpan full) => IsDry ? full / 20 : full;

@@ -14,6 +14,7 @@ public static class BenchmarkProgram
           --rounds N       measured rounds of each arm, 1 to 1000 (default 5)
           --json FILE      writes every sample and the facts of the machine
           --markdown FILE  writes the table; in a file that has the lines "<!-- figures -->" and "<!-- end of figures -->", between them
+          --directory DIR  a directory on a disk, where the durable benchmarks make theirs (default: the one for temporary files)
           --help           this
 
         Exit code: 0 done (a missed target is no failure), 1 a benchmark failed, 2 the command line is wrong.
@@ -43,13 +44,15 @@ public static class BenchmarkProgram
             return 0;
         }
 
+        await using var files = new RunDirectory(options.Directory, options.IsDry);
+        var scale = new Scale(options.IsDry, files);
         var results = new List<Result>();
         var failed = 0;
         foreach (var benchmark in options.Benchmarks)
         {
             try
             {
-                var result = await Runner.RunAsync(benchmark, options.Scale, options.Rounds, error);
+                var result = await Runner.RunAsync(benchmark, scale, options.Rounds, error);
                 results.Add(result);
                 await Report.WriteTextAsync(output, result, options.IsDry);
             }

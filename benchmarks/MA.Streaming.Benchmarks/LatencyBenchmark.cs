@@ -9,7 +9,7 @@ namespace MA.Streaming.Benchmarks;
 internal static class LatencyBenchmark
 {
     private const int PacketsASecond = 10_000;
-    private static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
 
     public static Benchmark Latency { get; } = new(
         "latency",
@@ -30,7 +30,7 @@ internal static class LatencyBenchmark
             () => RunAsync(engine.Writer, engine.Reader, connection, time), () => RunAsync(bare.Writer, bare.Reader, connection, time), engine);
     }
 
-    private static async Task<Sample> RunAsync(
+    public static async Task<Sample> RunAsync(
         PacketWriterService.PacketWriterServiceClient writer, PacketReaderService.PacketReaderServiceClient reader, Connection connection, TimeSpan time)
     {
         var packets = (int)(time.TotalSeconds * PacketsASecond);
@@ -65,22 +65,13 @@ internal static class LatencyBenchmark
         await write.RequestStream.CompleteAsync();
         await write.ResponseAsync;
         await reading;
-        Array.Sort(ticks);
-        return new Sample
-        {
-            ["p50"] = At(0.5),
-            ["p90"] = At(0.9),
-            ["p99"] = At(0.99),
-            ["p99.9"] = At(0.999),
-            ["max"] = At(1),
-            ["rate"] = packets / elapsed.TotalSeconds,
-        };
-
-        double At(double quantile) => ticks[Math.Max(0, (int)Math.Ceiling(quantile * packets) - 1)] * 1e6 / Stopwatch.Frequency;
+        var sample = Quantiles.Of(ticks);
+        sample["rate"] = packets / elapsed.TotalSeconds;
+        return sample;
     }
 
     /// <summary>What is written to the one service is what the other one hands out.</summary>
-    private sealed class QueueService
+    public sealed class QueueService
     {
         private readonly Channel<ReadPacketsResponse> _queue = Channel.CreateBounded<ReadPacketsResponse>(4096);
 

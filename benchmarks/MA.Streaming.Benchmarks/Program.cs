@@ -1,3 +1,3 @@
 using MA.Streaming.Benchmarks;
 
-return await BenchmarkProgram.RunAsync(args, Console.Out, Console.Error);
+return args is [Child.Option, .. var rest] ? await Child.RunAsync(rest) : await BenchmarkProgram.RunAsync(args, Console.Out, Console.Error);

@@ -22,7 +22,7 @@ internal sealed record RunOptions
 
     public bool ShowList { get; private init; }
 
-    public Scale Scale => new(IsDry);
+    public string? Directory { get; private init; }
 
     /// <summary>False, with what is wrong in words, when the arguments are.</summary>
     public static bool TryParse(IReadOnlyList<string> args, [NotNullWhen(true)] out RunOptions? options, [NotNullWhen(false)] out string? mistake)
@@ -46,7 +46,7 @@ internal sealed record RunOptions
                 case "--dry":
                     parsed = parsed with { IsDry = true };
                     break;
-                case "--rounds" or "--json" or "--markdown" when value is null:
+                case "--rounds" or "--json" or "--markdown" or "--directory" when value is null:
                     mistake = $"option '{arg}' needs a value";
                     return false;
                 case "--rounds":
@@ -61,6 +61,16 @@ internal sealed record RunOptions
                     break;
                 case "--json":
                     parsed = parsed with { JsonFile = value };
+                    i++;
+                    break;
+                case "--directory":
+                    if (!System.IO.Directory.Exists(value))
+                    {
+                        mistake = $"--directory is '{value}', which does not exist";
+                        return false;
+                    }
+
+                    parsed = parsed with { Directory = value };
                     i++;
                     break;
                 case "--markdown":

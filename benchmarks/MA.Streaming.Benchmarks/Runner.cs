@@ -34,17 +34,17 @@ internal sealed record Spread(double Median, double Min, double Max)
 /// <summary>Runs the two arms in turn, so that whatever else the machine does meets both.</summary>
 internal static class Runner
 {
-    private const int WarmUps = 2;
+    private static readonly TimeSpan OpenTimeout = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan ArmTimeout = TimeSpan.FromMinutes(1);
 
     public static async Task<Result> RunAsync(Benchmark benchmark, Scale scale, int rounds, TextWriter progress)
     {
         await progress.WriteLineAsync($"{benchmark.Name}: {benchmark.Description}");
-        await using var arms = await benchmark.OpenAsync(scale).WaitAsync(ArmTimeout);
-        for (var i = 0; i < (scale.IsDry ? 0 : WarmUps); i++)
+        await using var arms = await benchmark.OpenAsync(scale).WaitAsync(OpenTimeout);
+        for (var i = 0; i < (scale.IsDry ? 0 : benchmark.WarmUps); i++)
         {
-            await RunAsync(arms.Subject);
-            await RunAsync(arms.Limit);
+            await RunAsync(arms.Subject, scale);
+            await RunAsync(arms.Limit, scale);
         }
 
         var subject = new List<Sample>();
@@ -52,8 +52,8 @@ internal static class Runner
         var main = benchmark.Metrics[0];
         for (var round = 1; round <= rounds; round++)
         {
-            subject.Add(await RunAsync(arms.Subject));
-            limit.Add(await RunAsync(arms.Limit));
+            subject.Add(await RunAsync(arms.Subject, scale));
+            limit.Add(await RunAsync(arms.Limit, scale));
             var (ours, theirs) = (Numbers.Short(subject[^1][main.Name]), Numbers.Short(limit[^1].GetValueOrDefault(main.Name)));
             await progress.WriteLineAsync($"  round {round}/{rounds}: {ours} against {theirs} {main.Unit}");
         }
@@ -62,8 +62,9 @@ internal static class Runner
         return new(benchmark, subject, limit, GC.GetTotalMemory(forceFullCollection: false), process.WorkingSet64);
     }
 
-    private static Task<Sample> RunAsync(Func<Task<Sample>> arm)
+    private static Task<Sample> RunAsync(Func<Task<Sample>> arm, Scale scale)
     {
+        scale.Files.Settle();
         GC.Collect();
         GC.WaitForPendingFinalizers();
         GC.Collect();
@@ -71,18 +72,33 @@ internal static class Runner
     }
 }
 
+/// <summary>Times, each in ticks of the stopwatch, by how many of them were not longer; in microseconds.</summary>
+internal static class Quantiles
+{
+    public static Sample Of(long[] ticks)
+    {
+        Array.Sort(ticks);
+        return new Sample { ["p50"] = At(0.5), ["p90"] = At(0.9), ["p99"] = At(0.99), ["p99.9"] = At(0.999), ["max"] = At(1) };
+
+        double At(double quantile) => ticks[Math.Max(0, (int)Math.Ceiling(quantile * ticks.Length) - 1)] * 1e6 / Stopwatch.Frequency;
+    }
+}
+
 /// <summary>Measures a piece of work.</summary>
 internal static class Measure
 {
     /// <summary>Rate and allocation of work on this many packets.</summary>
-    public static async Task<Sample> PacketsAsync(long packets, Func<Task> work)
+    public static Task<Sample> PacketsAsync(long packets, Func<Task> work) => PacketsAsync(() => packets, work);
+
+    /// <summary>Rate and allocation of work on as many packets as it says afterwards.</summary>
+    public static async Task<Sample> PacketsAsync(Func<long> packets, Func<Task> work)
     {
         var allocated = GC.GetTotalAllocatedBytes(precise: true);
         var started = Stopwatch.GetTimestamp();
         await work();
         var elapsed = Stopwatch.GetElapsedTime(started);
         allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
-        return new Sample { ["rate"] = packets / elapsed.TotalSeconds, ["allocated"] = (double)allocated / packets };
+        return new Sample { ["rate"] = packets() / elapsed.TotalSeconds, ["allocated"] = (double)allocated / packets() };
     }
 
     public static void Check(long actual, long expected, string what)

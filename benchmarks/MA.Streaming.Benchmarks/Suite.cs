@@ -11,5 +11,10 @@ internal static class Suite
         LatencyBenchmark.Latency,
         .. AllocationBenchmarks.All,
         .. FanOutBenchmarks.All,
+        .. NetworkBenchmarks.All,
+        .. DurableAppendBenchmarks.All,
+        .. DurableApiBenchmarks.All,
+        .. DurableReadBenchmarks.All,
+        .. DurableStartBenchmarks.All,
     ];
 }

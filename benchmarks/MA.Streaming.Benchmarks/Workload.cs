@@ -49,22 +49,41 @@ internal static class Workload
         return request;
     }
 
+    /// <summary>Asks for a connection to the one stream, from the beginning (0) or the end (-1).</summary>
+    public static NewConnectionRequest ConnectionRequest(long offset) => new()
+    {
+        Details = new ConnectionDetails { DataSource = DataSource, Streams = { Stream }, StreamOffsets = { offset }, ExcludeMainStream = true },
+    };
+
+    /// <summary>Writes packets with ids from 1 on, and formats in turn.</summary>
+    public static async Task FillAsync(PacketWriterService.PacketWriterServiceClient writer, int packets, IReadOnlyList<ulong>? formats = null)
+    {
+        using var call = writer.WriteDataPackets();
+        for (var id = 1; id <= packets; id++)
+        {
+            var packet = Packet((ulong)id, formats?[id % formats.Count] ?? 7);
+            await call.RequestStream.WriteAsync(new WriteDataPacketsRequest
+            {
+                Details = { new DataPacketDetails { DataSource = DataSource, Stream = Stream, Message = packet } },
+            });
+        }
+
+        await call.RequestStream.CompleteAsync();
+        await call.ResponseAsync;
+    }
+
     public static PacketResponse Response(ulong id) =>
         new() { Packet = Packet(id), Stream = Stream, SubmitTime = new() { Seconds = 1_700_000_000 }, Offset = (long)id, Partition = 0 };
 }
 
-/// <summary>A Stream API of a benchmark's own, over a memory broker bounded in bytes.</summary>
+/// <summary>A Stream API of a benchmark's own: over a memory broker bounded in bytes, or over a broker that is given.</summary>
 internal sealed class Engine : IAsyncDisposable
 {
     private readonly LocalStreamingApi _api;
 
-    private Engine(MemoryBroker broker, LocalStreamingApi api)
-    {
-        Broker = broker;
-        _api = api;
-    }
+    private readonly IBroker _broker;
 
-    public MemoryBroker Broker { get; }
+    private Engine(IBroker broker, LocalStreamingApi api) => (_broker, _api) = (broker, api);
 
     public PacketWriterService.PacketWriterServiceClient Writer => _api.GetPacketWriterClient();
 
@@ -72,9 +91,14 @@ internal sealed class Engine : IAsyncDisposable
 
     public DataFormatManagerService.DataFormatManagerServiceClient Formats => _api.GetDataFormatManagerClient();
 
-    public static async Task<Engine> StartAsync(long bytesMax, bool batching = true)
+    public SessionManagementService.SessionManagementServiceClient Sessions => _api.GetSessionManagementClient();
+
+    public static Task<Engine> StartAsync(long bytesMax, bool batching = true) =>
+        StartAsync(new MemoryBroker(new MemoryBrokerOptions { BytesMax = bytesMax }), batching);
+
+    /// <summary>The engine disposes the broker.</summary>
+    public static async Task<Engine> StartAsync(IBroker broker, bool batching = true)
     {
-        var broker = new MemoryBroker(new MemoryBrokerOptions { BytesMax = bytesMax });
         var configuration = new StreamingApiConfiguration(brokerUrl: "memory:", batchingResponses: batching);
         var api = await LocalStreamingApi.StartAsync(configuration, broker, ownsBroker: true, StreamApiOptions.Default, CancellationToken.None);
         return new Engine(broker, api);
@@ -82,10 +106,7 @@ internal sealed class Engine : IAsyncDisposable
 
     /// <summary>A connection to the one stream, from the beginning (0) or the end (-1).</summary>
     public Connection Connect(long offset) =>
-        _api.GetConnectionManagerClient().NewConnection(new NewConnectionRequest
-        {
-            Details = new ConnectionDetails { DataSource = Workload.DataSource, Streams = { Workload.Stream }, StreamOffsets = { offset }, ExcludeMainStream = true },
-        }).Connection;
+        _api.GetConnectionManagerClient().NewConnection(Workload.ConnectionRequest(offset)).Connection;
 
     public void Close(Connection connection) =>
         _api.GetConnectionManagerClient().CloseConnection(new CloseConnectionRequest { Connection = connection });
@@ -94,25 +115,11 @@ internal sealed class Engine : IAsyncDisposable
     public async Task<long> WrittenAsync()
     {
         var source = new TopicPartition(TopicLayout.StreamTopic(Workload.DataSource, Workload.Stream), 0);
-        return (await Broker.GetWatermarksAsync([source], CancellationToken.None))[0].High;
+        return (await _broker.GetWatermarksAsync([source], CancellationToken.None))[0].High;
     }
 
     /// <summary>Writes packets with ids from 1 on, and formats in turn.</summary>
-    public async Task FillAsync(int packets, IReadOnlyList<ulong>? formats = null)
-    {
-        using var call = Writer.WriteDataPackets();
-        for (var id = 1; id <= packets; id++)
-        {
-            var packet = Workload.Packet((ulong)id, formats?[id % formats.Count] ?? 7);
-            await call.RequestStream.WriteAsync(new WriteDataPacketsRequest
-            {
-                Details = { new DataPacketDetails { DataSource = Workload.DataSource, Stream = Workload.Stream, Message = packet } },
-            });
-        }
-
-        await call.RequestStream.CompleteAsync();
-        await call.ResponseAsync;
-    }
+    public Task FillAsync(int packets, IReadOnlyList<ulong>? formats = null) => Workload.FillAsync(Writer, packets, formats);
 
     public ValueTask DisposeAsync() => _api.DisposeAsync();
 }

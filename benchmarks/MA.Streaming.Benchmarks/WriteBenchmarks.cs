@@ -44,7 +44,7 @@ internal static class WriteBenchmarks
         await call.ResponseAsync;
     }
 
-    private static async Task WriteUnaryAsync(PacketWriterService.PacketWriterServiceClient client, int packets)
+    public static async Task WriteUnaryAsync(PacketWriterService.PacketWriterServiceClient client, int packets)
     {
         var request = new WriteDataPacketRequest { Detail = Workload.Detail(1) };
         for (var sent = 0; sent < packets; sent++) await client.WriteDataPacketAsync(request);

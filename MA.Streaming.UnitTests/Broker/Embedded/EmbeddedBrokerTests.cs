@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.UnitTests.Support;
@@ -7,12 +5,9 @@ using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;
 
-/// <summary>What only a broker with a directory does: restart, ownership, a full and a failing disk, the death of its process.</summary>
+/// <summary>What only a broker with a directory does: restart, ownership, a full and a failing disk.</summary>
 public sealed class EmbeddedBrokerTests
 {
-    private const string KillDirectoryVariable = "STREAM_API_TEST_KILL_DIRECTORY";
-    private const int Writers = 16;
-
     private string _directory = "";
 
     private static CancellationToken None => CancellationToken.None;
@@ -23,20 +18,44 @@ public sealed class EmbeddedBrokerTests
     [TearDown]
     public void TearDown() => Directory.Delete(_directory, recursive: true);
 
-    /// <summary>In the process that is to be killed, writing is all there is. A thread keeps it alive, because an initializer must not wait.</summary>
-    [ModuleInitializer]
-    internal static void WriteUntilKilled()
-    {
-        if (Environment.GetEnvironmentVariable(KillDirectoryVariable) is { } directory)
-            new Thread(() => WriteUntilKilledAsync(directory).GetAwaiter().GetResult()) { Name = "writer to be killed" }.Start();
-    }
-
     [Test]
     public async Task OpenAsync_DirectoryInUse_NamesItAndSaysWhatToDo()
     {
         await using var first = await OpenAsync();
         var exception = Assert.ThrowsAsync<BrokerException>(OpenAsync);
         Assert.That(exception!.Message, Does.Contain(_directory).And.Contain("one process owns a log").And.Contain("remote client"));
+    }
+
+    [Test]
+    public void OpenAsync_DirectoryIsAFile_SaysSo()
+    {
+        var path = Path.Combine(_directory, "file");
+        File.WriteAllText(path, "");
+        AssertRefused(path, $"{path} is a file");
+    }
+
+    [Test]
+    public void OpenAsync_DirectoryBelowAFile_SaysThatItCannotBeMade()
+    {
+        var path = Path.Combine(_directory, "file");
+        File.WriteAllText(path, "");
+        AssertRefused(Path.Combine(path, "log"), $"the directory {Path.Combine(path, "log")} does not exist and cannot be made");
+    }
+
+    [Test]
+    [Platform("Linux")]
+    public void OpenAsync_DirectoryThatNobodyMayWriteTo_SaysSo()
+    {
+        // Not even the superuser makes files there.
+        AssertRefused("/proc/self/fd", "this process may not write to the directory /proc/self/fd");
+        AssertRefused("/proc/stream-api", "the directory /proc/stream-api does not exist and cannot be made");
+    }
+
+    private static void AssertRefused(string directory, string message)
+    {
+        var exception = Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory }).WithDeadline());
+        Assert.That(exception!.Message, Does.Contain(message));
+        Assert.That(exception.Error, Is.EqualTo(BrokerError.Unavailable));
     }
 
     [Test]
@@ -145,96 +164,6 @@ public sealed class EmbeddedBrokerTests
         await using var reading = new BrokerReading(broker, new TopicPartition("car", 0), toHighWatermark: true);
         var texts = (await reading.ToEndAsync()).SelectMany(batch => batch.Records).Select(r => r.Text);
         Assert.That(texts, Is.EqualTo(accepted.Append("resumed")));
-    }
-
-    [Test]
-    public async Task OpenAsync_ProcessKilledUnderLoad_HasEverythingAcknowledgedOnce()
-    {
-        for (var round = 0; round < TestContext.Parameters.Get("Kills", 15); round++)
-        {
-            await KillUnderLoadAsync(300 + (round * 117));
-            await using var broker = await EmbeddedBroker.OpenAsync(KillOptions(_directory));
-            for (var writer = 0; writer < Writers; writer++)
-            {
-                var acknowledged = await AcknowledgedAsync(writer);
-                await using var reading = new BrokerReading(broker, new TopicPartition("car", writer), toHighWatermark: true);
-                var batches = await reading.ToEndAsync();
-                Assert.That(batches.Select(batch => batch.Missing), Is.All.Null);
-                var found = batches.SelectMany(batch => batch.Records).ToDictionary(r => r.Offset, r => BitConverter.ToInt64(r.Value));
-                Assert.That(found.Values, Is.Unique, $"round {round}, writer {writer}");
-                Assert.That(found.OrderBy(r => r.Key).Select(r => r.Value), Is.Ordered.Ascending, $"round {round}, writer {writer}");
-                foreach (var (number, offset) in acknowledged)
-                    Assert.That(found.GetValueOrDefault(offset, -1), Is.EqualTo(number), $"round {round}, writer {writer}, offset {offset}");
-            }
-        }
-    }
-
-    private static EmbeddedBrokerOptions KillOptions(string directory) => new()
-    {
-        Directory = Path.Combine(directory, "log"),
-        JournalFileBytes = 1 << 20,
-        GroupBytesMax = 64 << 10,
-        RecordBytesMax = 64 << 10,
-        UndrainedBytesMax = 64 << 10,
-        TailBytesMax = 0,
-        SegmentBytesMax = 100_000,
-        DiskReserveBytes = 0,
-    };
-
-    private static async Task WriteUntilKilledAsync(string directory)
-    {
-        await using var broker = await EmbeddedBroker.OpenAsync(KillOptions(directory));
-        await broker.EnsureTopicAsync(new TopicSpec("car", Writers), None);
-        await Task.WhenAll(Enumerable.Range(0, Writers).Select(async writer =>
-        {
-            using var acknowledged = File.OpenHandle(Path.Combine(directory, $"acknowledged-{writer}"), FileMode.OpenOrCreate, FileAccess.Write);
-            var at = RandomAccess.GetLength(acknowledged) / 16 * 16;
-            var source = new TopicPartition("car", writer);
-            var value = new byte[8 + (writer * 40)];
-            for (var number = (await broker.GetWatermarksAsync([source], None))[0].High; ; number++)
-            {
-                value = [.. value];
-                BitConverter.TryWriteBytes(value, number);
-                var appended = await broker.AppendAsync(source, new RecordData(null, value), None);
-                RandomAccess.Write(acknowledged, [.. BitConverter.GetBytes(number), .. BitConverter.GetBytes(appended.Offset)], at);
-                at += 16;
-            }
-        }));
-    }
-
-    private async Task KillUnderLoadAsync(int acknowledgements)
-    {
-        var before = Acknowledgements();
-        var start = new ProcessStartInfo(Environment.ProcessPath!, ["exec", typeof(EmbeddedBrokerTests).Assembly.Location])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment[KillDirectoryVariable] = _directory;
-        using var process = Process.Start(start)!;
-        try
-        {
-            var watch = Stopwatch.StartNew();
-            while (Acknowledgements() < before + acknowledgements)
-            {
-                if (process.HasExited) Assert.Fail($"the writing process ended: {await process.StandardError.ReadToEndAsync().WithDeadline()}");
-                if (watch.Elapsed > TimeSpan.FromSeconds(60)) Assert.Fail($"{Acknowledgements() - before} of {acknowledgements} records were acknowledged in a minute");
-                await Task.Yield();
-            }
-        }
-        finally
-        {
-            process.Kill();
-            await process.WaitForExitAsync().WithDeadline();
-        }
-    }
-
-    private long Acknowledgements() => Directory.EnumerateFiles(_directory, "acknowledged-*").Sum(path => new FileInfo(path).Length / 16);
-
-    private async Task<List<(long Number, long Offset)>> AcknowledgedAsync(int writer)
-    {
-        var bytes = await File.ReadAllBytesAsync(Path.Combine(_directory, $"acknowledged-{writer}"));
-        return [.. Enumerable.Range(0, bytes.Length / 16).Select(i => (BitConverter.ToInt64(bytes, i * 16), BitConverter.ToInt64(bytes, (i * 16) + 8)))];
     }
 
     private static Task<EmbeddedBroker> OpenAsync(SimulatedDisk disk) => EmbeddedBroker.OpenAsync(

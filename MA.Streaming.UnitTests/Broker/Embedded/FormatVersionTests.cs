@@ -22,8 +22,10 @@ public sealed class FormatVersionTests
     public void Version1_GroupHead_IsFrozen()
     {
         var bytes = new byte[GroupFormat.HeaderBytes];
-        GroupFormat.Write(bytes, new GroupHeader(FileId, 5, 2, 1000, 10, 77));
-        Assert.That(Convert.ToHexString(bytes), Is.EqualTo("C8E25F9BD9A20BEDEFCDAB896745230105000000000000000200000000000000E80300000A0000004D00000000000000"));
+        GroupFormat.Write(bytes, new GroupHeader(FileId, 5, 2, 1000, 10, 77, 262144));
+        Assert.That(Convert.ToHexString(bytes), Is.EqualTo(
+            "C8E25F9BD67F4C8CEFCDAB896745230105000000000000000200000000000000E80300000A0000004D000000000000000000"
+            + "040000000000"));
     }
 
     [Test]
@@ -57,12 +59,13 @@ public sealed class FormatVersionTests
 
     [Test]
     public void Version1_Meta_IsFrozen() => Assert.That(
-        Convert.ToHexString(new Meta(1, new Guid("00112233-4455-6677-8899-aabbccddeeff"), 5).ToBytes()), Is.EqualTo("4D41534D0100000033221100554477668899AABBCCDDEEFF05000000000000000000000071CB746F"));
+        Convert.ToHexString(new Meta(1, new Guid("00112233-4455-6677-8899-aabbccddeeff"), 5).ToBytes(), 0, 40), Is.EqualTo("4D41534D158BE7180100000033221100554477668899AABBCCDDEEFF050000000000000000000000"));
 
     [Test]
     public void Version1_Checkpoint_IsFrozen() => Assert.That(
-        Convert.ToHexString(new Checkpoint(3, 17, 900, 4, [new Checkpoint.Topic(1, "car", true, [new(1, 2, 3, 4, 5)])]).ToBytes()),
+        Convert.ToHexString(new Checkpoint(8, 3, 17, 900, 4, [new Checkpoint.Topic(1, "car", true, [new(1, 2, 3, 4, 5)])]).ToBytes(), 0, 105),
         Is.EqualTo(
-            "4D415343D1F59CE7030000000000000011000000000000008403000000000000040000000100000001000000036361720101"
-            + "00000001000000000000000200000000000000030000000000000004000000000000000500000000000000"));
+            "4D41534394C281D9690000000800000000000000030000000000000011000000000000008403000000000000040000000100"
+            + "0000010000000363617201010000000100000000000000020000000000000003000000000000000400000000000000050000"
+            + "0000000000"));
 }

@@ -69,7 +69,7 @@ public sealed class RecordFormatTests
     public void TryRead_GroupHeadWithAnyBitFlipped_IsRefused()
     {
         var bytes = new byte[GroupFormat.HeaderBytes];
-        var group = new GroupHeader(FileId, 5, 2, 1000, 10, 77);
+        var group = new GroupHeader(FileId, 5, 2, 1000, 10, 77, 4000);
         GroupFormat.Write(bytes, group);
         Assert.That(GroupFormat.TryRead(bytes, FileId, out var read) && read == group, Is.True);
         for (var bit = 0; bit < bytes.Length * 8; bit++)
@@ -99,19 +99,36 @@ public sealed class RecordFormatTests
     }
 
     [Test]
-    public void Checkpoint_AnyBitFlippedOrTruncated_IsRefused()
+    public void Checkpoint_DamagedInOneCopy_IsReadFromTheOther()
     {
-        var checkpoint = new Checkpoint(3, 17, 900, 4, [new Checkpoint.Topic(1, "car", true, [new(1, 2, 3, 4, 5), new(6, 7, 8, 9, 10)])]);
+        var checkpoint = new Checkpoint(8, 3, 17, 900, 4, [new Checkpoint.Topic(1, "car", true, [new(1, 2, 3, 4, 5), new(6, 7, 8, 9, 10)])]);
         var bytes = checkpoint.ToBytes();
-        Assert.That(Checkpoint.Read(bytes)!.Topics.Single().Partitions, Is.EqualTo(checkpoint.Topics.Single().Partitions));
+        AssertRead(isWhole: true, "untouched");
         for (var bit = 0; bit < bytes.Length * 8; bit++)
         {
             bytes[bit / 8] ^= (byte)(1 << (bit % 8));
-            Assert.That(Checkpoint.Read(bytes), Is.Null, $"bit {bit}");
+            AssertRead(isWhole: false, $"bit {bit}");
+            var other = bytes.Length / 2 * 8;
+            bytes[((bit + other) / 8) % bytes.Length] ^= 1;
+            Assert.That(Checkpoint.Read(bytes, out _), Is.Null, $"bit {bit} and one of the other copy");
+            bytes[((bit + other) / 8) % bytes.Length] ^= 1;
             bytes[bit / 8] ^= (byte)(1 << (bit % 8));
         }
 
-        for (var length = 0; length < bytes.Length; length++) Assert.That(Checkpoint.Read(bytes[..length]), Is.Null, $"{length} bytes");
+        for (var length = 0; length < bytes.Length; length++)
+        {
+            var read = Checkpoint.Read(bytes[..length], out var isWhole);
+            Assert.That(isWhole, Is.False, $"{length} bytes");
+            Assert.That(read is null, Is.EqualTo(length < bytes.Length / 2), $"{length} bytes");
+        }
+
+        void AssertRead(bool isWhole, string what)
+        {
+            var read = Checkpoint.Read(bytes, out var whole)!;
+            Assert.That(whole, Is.EqualTo(isWhole), what);
+            Assert.That(read with { Topics = [] }, Is.EqualTo(checkpoint with { Topics = [] }), what);
+            Assert.That(read.Topics.Single().Partitions, Is.EqualTo(checkpoint.Topics.Single().Partitions), what);
+        }
     }
 
     [Test]
@@ -122,13 +139,15 @@ public sealed class RecordFormatTests
     }
 
     [Test]
-    public void Meta_AnyBitFlipped_IsNeverTakenForThisVersion()
+    public void Meta_AnyBitFlipped_IsReadFromTheOtherCopy()
     {
-        var bytes = new Meta(Meta.CurrentVersion, Guid.NewGuid(), 5).ToBytes();
+        var meta = new Meta(Meta.CurrentVersion, Guid.NewGuid(), 5);
+        var bytes = meta.ToBytes();
         for (var bit = 0; bit < bytes.Length * 8; bit++)
         {
             bytes[bit / 8] ^= (byte)(1 << (bit % 8));
-            Assert.That(Meta.Read(bytes)?.Version, Is.Not.EqualTo(Meta.CurrentVersion), $"bit {bit}");
+            Assert.That(Meta.Read(bytes), Is.EqualTo(meta), $"bit {bit}");
+            Assert.That(Meta.IsWhole(bytes), Is.False, $"bit {bit}");
             bytes[bit / 8] ^= (byte)(1 << (bit % 8));
         }
     }

@@ -32,13 +32,19 @@ internal sealed class SimulatedDisk(int seed)
     private readonly Lock _gate = new();
     private readonly Random _random = new(seed);
     private readonly Dictionary<string, Entries> _directories = new(StringComparer.Ordinal) { [""] = new Entries() };
+
+    // Directories whose name in the one above is not durable.
+    private readonly HashSet<string> _newDirectories = new(StringComparer.Ordinal);
     private int _generation;
 
     /// <summary>Calls that change something until the power goes; negative: it stays.</summary>
     public int CallsUntilPowerLoss { get; set; } = -1;
 
     /// <summary>May fail a call: the exception it returns is thrown instead of the call, or, for writes, after a part of it.</summary>
-    public Func<DiskCall, string, IOException?>? Fault { get; set; }
+    public Func<DiskCall, string, Exception?>? Fault { get; set; }
+
+    /// <summary>Runs before each call, and may keep it waiting; the others go on.</summary>
+    public Action<DiskCall, string>? Before { get; set; }
 
     /// <summary>Runs once, in the middle of the next calls: what another thread might do between two of them.</summary>
     public (int Calls, Action Act)? Meanwhile { get; set; }
@@ -59,6 +65,12 @@ internal sealed class SimulatedDisk(int seed)
         using var scope = _gate.EnterScope();
         _generation++;
         CallsUntilPowerLoss = -1;
+        foreach (var path in _newDirectories.Order(StringComparer.Ordinal).Where(_ => _random.Next(2) == 0).ToList())
+        {
+            foreach (var lost in _directories.Keys.Where(other => other == path || other.StartsWith($"{path}/", StringComparison.Ordinal)).ToList()) _directories.Remove(lost);
+        }
+
+        _newDirectories.Clear();
         foreach (var directory in _directories.Values) directory.Settle(_random);
         foreach (var inode in _directories.Values.SelectMany(directory => directory.Names.Values).Distinct()) inode.Settle(_random);
     }
@@ -105,7 +117,7 @@ internal sealed class SimulatedDisk(int seed)
     }
 
     /// <summary>Before each call: the power may go, the call may fail.</summary>
-    private IOException? Call(DiskCall call, string path, int generation)
+    private Exception? Call(DiskCall call, string path, int generation)
     {
         if (generation != _generation) throw HasThreads ? new IOException("the power is gone") : new PowerLossException();
         if (Meanwhile is { } other)
@@ -246,17 +258,20 @@ internal sealed class SimulatedDisk(int seed)
 
         public void CreateDirectory(string directory)
         {
+            disk.Before?.Invoke(DiskCall.CreateDirectory, directory);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.CreateDirectory, directory);
             for (var at = directory.IndexOf('/', StringComparison.Ordinal); ; at = directory.IndexOf('/', at + 1))
             {
-                disk._directories.TryAdd(at < 0 ? directory : directory[..at], new Entries());
+                var path = at < 0 ? directory : directory[..at];
+                if (disk._directories.TryAdd(path, new Entries())) disk._newDirectories.Add(path);
                 if (at < 0) return;
             }
         }
 
         public LogFile? Open(string path, bool create)
         {
+            disk.Before?.Invoke(create ? DiskCall.Create : DiskCall.Open, path);
             using var scope = disk._gate.EnterScope();
             var inode = disk.Find(path);
             Check(inode is null && create ? DiskCall.Create : DiskCall.Open, path);
@@ -274,6 +289,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Delete(string path)
         {
+            disk.Before?.Invoke(DiskCall.Delete, path);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.Delete, path);
             var (directory, name) = Split(path);
@@ -282,6 +298,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public void Replace(string from, string to)
         {
+            disk.Before?.Invoke(DiskCall.Replace, to);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.Replace, to);
             var inode = disk.Find(from) ?? throw new IOException($"there is no file {from}");
@@ -291,17 +308,23 @@ internal sealed class SimulatedDisk(int seed)
 
         public void FlushDirectory(string directory)
         {
+            disk.Before?.Invoke(DiskCall.FlushDirectory, directory);
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushDirectory, directory);
             if (disk._directories.TryGetValue(directory, out var entries)) entries.Flush();
+            disk._newDirectories.RemoveWhere(path => Split(path).Directory == directory);
         }
 
-        public bool TryFlushAll()
+        public bool CanFlushAll => true;
+
+        public void FlushAll()
         {
+            disk.Before?.Invoke(DiskCall.FlushAll, "");
             using var scope = disk._gate.EnterScope();
             Check(DiskCall.FlushAll, "");
             foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values)) inode.Flush();
-            return true;
+            foreach (var directory in disk._directories.Values) directory.Flush();
+            disk._newDirectories.Clear();
         }
 
         public void Dispose()
@@ -329,6 +352,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override int Read(long position, Span<byte> to)
         {
+            disk.Before?.Invoke(DiskCall.Read, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Read, path, generation) is { } fault) throw fault;
             var count = (int)Math.Clamp(inode.Length - position, 0, to.Length);
@@ -338,6 +362,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void Write(long position, ReadOnlySpan<byte> bytes)
         {
+            disk.Before?.Invoke(DiskCall.Write, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Write, path, generation) is { } fault)
             {
@@ -351,6 +376,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void SetLength(long length)
         {
+            disk.Before?.Invoke(DiskCall.SetLength, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.SetLength, path, generation) is { } fault) throw fault;
             inode.SetLength(length);
@@ -358,6 +384,7 @@ internal sealed class SimulatedDisk(int seed)
 
         public override void Flush()
         {
+            disk.Before?.Invoke(DiskCall.Flush, path);
             using var scope = disk._gate.EnterScope();
             if (disk.Call(DiskCall.Flush, path, generation) is { } fault) throw fault;
             inode.Flush();

@@ -12,7 +12,8 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 /// </summary>
 public sealed class SimulationTests
 {
-    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "1500"), CultureInfo.InvariantCulture);
+    /// <summary>Of each kind; half of the seeds are of each.</summary>
+    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "10000"), CultureInfo.InvariantCulture) / 2;
 
     private static int FirstSeed => int.Parse(TestContext.Parameters.Get("SimulationFirstSeed", "0"), CultureInfo.InvariantCulture);
 
@@ -162,7 +163,11 @@ public sealed class SimulationTests
         private void Open()
         {
             Note("open");
-            _log = Log.Open(_disk.Boot(), _options, _clock, damage => Note($"damage: {damage}"));
+            _log = Log.Open(_disk.Boot(), _options, _clock, damage =>
+            {
+                Note($"damage: {damage}");
+                Check(damage.IsTornTail, $"there is no rot, and the log says {damage}");
+            });
         }
 
         private void Step()
@@ -180,7 +185,7 @@ public sealed class SimulationTests
             }
         }
 
-        private Func<DiskCall, string, IOException?> FaultOf(int calls)
+        private Func<DiskCall, string, Exception?> FaultOf(int calls)
         {
             var isFull = _random.Next(2) == 0;
 

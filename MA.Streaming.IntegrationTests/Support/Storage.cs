@@ -1,0 +1,34 @@
+using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core.Broker;
+
+namespace MA.Streaming.IntegrationTests.Support;
+
+/// <summary>What the engine stands on.</summary>
+public enum Storage
+{
+    Memory,
+    Embedded,
+}
+
+/// <summary>A broker for tests, with what it needs; gone when it is disposed.</summary>
+internal sealed class TestBroker : IAsyncDisposable
+{
+    private readonly DirectoryInfo? _directory;
+
+    private TestBroker(IBroker broker, DirectoryInfo? directory) => (Broker, _directory) = (broker, directory);
+
+    public IBroker Broker { get; }
+
+    public static async Task<TestBroker> OpenAsync(Storage storage)
+    {
+        if (storage == Storage.Memory) return new TestBroker(new MemoryBroker(), null);
+        var directory = Directory.CreateTempSubdirectory("stream-api-scenarios-");
+        return new TestBroker(await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory.FullName }), directory);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Broker.DisposeAsync();
+        _directory?.Delete(recursive: true);
+    }
+}

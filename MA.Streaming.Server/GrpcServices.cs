@@ -1,0 +1,172 @@
+using System.Diagnostics;
+using Grpc.AspNetCore.Server;
+using Grpc.Core;
+using MA.Streaming.API;
+using MA.Streaming.Core;
+using MA.Streaming.Hosting.Wire.HealthV1;
+using MA.Streaming.Hosting.Wire.ReflectionV1;
+using MA.Streaming.Proto.Client.Local;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace MA.Streaming.Hosting;
+
+/// <summary>The gRPC services of a server: what a host needs to serve them, and the limits of the connections they come over.</summary>
+internal static class GrpcServices
+{
+    /// <summary>Two thousand reads share one channel in the field.</summary>
+    private const int StreamsPerConnection = 10_000;
+
+    /// <summary>What a client stream may have sent while its service does not read: what 100 of them hold stays below the window of their
+    /// connection, or the calls beside them would stand still.</summary>
+    private const int StreamWindowBytes = 256 << 10;
+    private const int ConnectionWindowBytes = 64 << 20;
+
+    private static readonly Google.Protobuf.Reflection.ServiceDescriptor[] Described =
+    [
+        PacketWriterService.Descriptor, PacketReaderService.Descriptor, ConnectionManagerService.Descriptor, SessionManagementService.Descriptor,
+        DataFormatManagerService.Descriptor,
+    ];
+
+    private static readonly Lazy<ReflectionCatalog> DescribedCatalog = new(() => CatalogOf(Described));
+
+    /// <summary>The full names of the five services.</summary>
+    public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
+
+    public static ReflectionCatalog Catalog => DescribedCatalog.Value;
+
+    /// <summary>What reflection says of a server with these services.</summary>
+    public static ReflectionCatalog CatalogOf(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
+        new([.. services, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]);
+
+    /// <summary>Opens a gRPC port with some services, health and reflection.</summary>
+    public static Task<NetworkPort> OpenAsync(
+        IServed server,
+        string key,
+        string bindAddress,
+        int port,
+        ILoggerFactory loggers,
+        Action<IServiceCollection> services,
+        Action<IEndpointRouteBuilder, Action<GrpcServiceEndpointConventionBuilder>> map,
+        Action<KestrelServerLimits> limits,
+        CancellationToken cancellationToken) =>
+        NetworkPort.OpenAsync(
+            key,
+            bindAddress,
+            port,
+            HttpProtocols.Http2,
+            loggers,
+            collection =>
+            {
+                collection.AddGrpc();
+                AddHealthAndReflection(collection, _ => server);
+                services(collection);
+            },
+            routes =>
+            {
+                map(routes, service => service.Add(endpoint => Measure(endpoint, server)));
+                MapHealthAndReflection(routes, server);
+            },
+            limits,
+            cancellationToken);
+
+    public static void Add(IServiceCollection services, Func<IServiceProvider, StreamingApiServer> serverOf)
+    {
+        var grpc = services.AddGrpc();
+        Add<PacketWriterService.PacketWriterServiceBase>(engine => engine.PacketWriter);
+        Add<PacketReaderService.PacketReaderServiceBase>(engine => engine.PacketReader);
+        Add<ConnectionManagerService.ConnectionManagerServiceBase>(engine => engine.ConnectionManager);
+        Add<SessionManagementService.SessionManagementServiceBase>(engine => engine.SessionManagement);
+        Add<DataFormatManagerService.DataFormatManagerServiceBase>(engine => engine.DataFormatManager);
+
+        AddHealthAndReflection(services, serverOf);
+
+        // Asked for at each call: there is no engine before the server has caught up, and another one after a restart.
+        void Add<T>(Func<StreamApi, T> pick)
+            where T : class
+        {
+            services.AddTransient(provider => pick(serverOf(provider).Engine));
+            grpc.AddServiceOptions<T>(_ => { });
+            services.AddOptions<GrpcServiceOptions<T>>().Configure<IServiceProvider>((options, provider) => Configure(options, serverOf(provider).Options));
+        }
+    }
+
+    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
+    {
+        Map<PacketWriterService.PacketWriterServiceBase>();
+        Map<PacketReaderService.PacketReaderServiceBase>();
+        Map<ConnectionManagerService.ConnectionManagerServiceBase>();
+        Map<SessionManagementService.SessionManagementServiceBase>();
+        Map<DataFormatManagerService.DataFormatManagerServiceBase>();
+
+        if (healthAndReflection) MapHealthAndReflection(routes, server);
+
+        void Map<T>()
+            where T : class => routes.MapGrpcService<T>().Add(endpoint => Measure(endpoint, server));
+    }
+
+    public static void SetLimits(KestrelServerLimits limits, StreamingApiServerOptions options)
+    {
+        // One read that nobody takes would otherwise abort the connection of all others; a peer that is gone is found by pings.
+        limits.MinResponseDataRate = null;
+        limits.Http2.MaxStreamsPerConnection = Math.Max(limits.Http2.MaxStreamsPerConnection, StreamsPerConnection);
+        limits.Http2.InitialStreamWindowSize = StreamWindowBytes;
+        limits.Http2.InitialConnectionWindowSize = ConnectionWindowBytes;
+        limits.Http2.KeepAlivePingDelay = options.KeepAlivePingDelay;
+        limits.Http2.KeepAlivePingTimeout = options.KeepAlivePingTimeout;
+    }
+
+    private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServed> serverOf)
+    {
+        services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
+        services.AddTransient(provider => new ReflectionEndpoint(serverOf(provider)));
+        services.AddTransient(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
+    }
+
+    private static void MapHealthAndReflection(IEndpointRouteBuilder routes, IServed server)
+    {
+        routes.MapGrpcService<HealthEndpoint>().Add(endpoint => Measure(endpoint, server));
+        routes.MapGrpcService<ReflectionEndpoint>().Add(endpoint => Measure(endpoint, server));
+        routes.MapGrpcService<ReflectionAlphaEndpoint>().Add(endpoint => Measure(endpoint, server));
+    }
+
+    private static void Configure(GrpcServiceOptions grpc, StreamingApiServerOptions options)
+    {
+        grpc.MaxReceiveMessageSize = InProcessChannel.RequestBytesMax;
+        grpc.MaxSendMessageSize = null;
+        grpc.EnableDetailedErrors = false;
+        grpc.CompressionProviders = [new GzipProvider()];
+        grpc.ResponseCompressionAlgorithm = options.ResponseCompression ? "gzip" : null;
+    }
+
+    // Around the whole call, so that refusals of the transport count as well.
+    private static void Measure(EndpointBuilder endpoint, IServed server)
+    {
+        if (endpoint.RequestDelegate is not { } serve) return;
+        if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault() is not { } method) return;
+        endpoint.RequestDelegate = async context =>
+        {
+            var started = Stopwatch.GetTimestamp();
+            try
+            {
+                await serve(context).ConfigureAwait(false);
+            }
+            finally
+            {
+                server.RpcEnded(method.Method.FullName, StatusOf(context), Stopwatch.GetElapsedTime(started));
+            }
+        };
+    }
+
+    // A call without a status was reset.
+    private static string StatusOf(HttpContext context)
+    {
+        var status = context.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature>()?.Trailers["grpc-status"].ToString();
+        if (string.IsNullOrEmpty(status)) status = context.Response.Headers["grpc-status"].ToString();
+        return int.TryParse(status, out var code) ? ((StatusCode)code).ToString() : nameof(StatusCode.Cancelled);
+    }
+}

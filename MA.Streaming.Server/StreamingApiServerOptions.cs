@@ -1,0 +1,190 @@
+using System.Net;
+using MA.Streaming.Abstraction;
+using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.Core.Configuration;
+using MA.Streaming.Core.Keys;
+
+namespace MA.Streaming.Hosting;
+
+/// <summary>
+/// The settings of a network server: those of <see cref="StreamingApiConfiguration"/>, and what only a server has. Each has a default
+/// that works; one that is not allowed is refused at start with key, value and what is allowed.
+/// </summary>
+public sealed class StreamingApiServerOptions
+{
+    /// <summary>How streams become topics and partitions.</summary>
+    public StreamCreationStrategy StreamCreationStrategy { get; set; } = StreamCreationStrategy.TopicBased;
+
+    /// <summary>The broker: <c>embedded:</c>, <c>embedded:PATH</c>, <c>memory:</c> or Kafka's <c>host:port[,host:port…]</c>.</summary>
+    public string BrokerUrl { get; set; } = "";
+
+    /// <summary>PartitionBased: which stream is kept in which partition.</summary>
+    public IReadOnlyList<PartitionMapping> PartitionMappings { get; set; } = [];
+
+    /// <summary>The gRPC port; 0 takes any free one. Default 13579.</summary>
+    public int StreamApiPort { get; set; } = 13579;
+
+    /// <summary>False: the session rpcs answer success=false and keep nothing.</summary>
+    public bool IntegrateSessionManagement { get; set; } = true;
+
+    /// <summary>False: data formats are published, but those of others are not loaded.</summary>
+    public bool IntegrateDataFormatManagement { get; set; } = true;
+
+    /// <summary>True: session keys and format ids come from a key generator service.</summary>
+    public bool UseRemoteKeyGenerator { get; set; }
+
+    /// <summary>The key generator's <c>host:port</c>.</summary>
+    public string RemoteKeyGeneratorServiceAddress { get; set; } = "";
+
+    /// <summary>True: a read's responses carry as many packets as there are; false: one.</summary>
+    public bool BatchingResponses { get; set; }
+
+    /// <summary>How long one try to start may go on without progress, in seconds, 1 to 86400. Default 3.</summary>
+    public uint InitialisationTimeoutSeconds { get; set; } = 3;
+
+    /// <summary>A session to which nothing was written for this long is ended; zero (the default) means never.</summary>
+    public TimeSpan SessionIdleTimeout { get; set; }
+
+    /// <summary>A connection without an open read and without an rpc for this long is closed; zero means never. Default 24 hours.</summary>
+    public TimeSpan ConnectionIdleTimeout { get; set; } = TimeSpan.FromHours(24);
+
+    /// <summary>True (the default): packets that carry their identifiers inline register them as a data format.</summary>
+    public bool AutoRegisterDataFormats { get; set; } = true;
+
+    /// <summary>How long a stop waits for open calls to finish, in seconds, 0 to 3600. Default 30.</summary>
+    public int DrainTimeoutSeconds { get; set; } = 30;
+
+    /// <summary>How the durable embedded log keeps its records.</summary>
+    public EmbeddedLogOptions Embedded { get; set; } = EmbeddedLogOptions.Default;
+
+    /// <summary>The bounds of the engine.</summary>
+    public StreamingApiLimits Limits { get; set; } = StreamingApiLimits.Default;
+
+    /// <summary>Where gRPC, metrics and health are served: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
+    public string BindAddress { get; set; } = Localhost;
+
+    /// <summary>The port of <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c>; 0 takes any free one. Default 10010.</summary>
+    public int PrometheusMetricPort { get; set; } = 10010;
+
+    /// <summary>False: nothing below errors is logged.</summary>
+    public bool EnableLogging { get; set; } = true;
+
+    /// <summary>False: <c>/metrics</c> answers 404; its port still serves health.</summary>
+    public bool EnableMetrics { get; set; } = true;
+
+    /// <summary>True: responses are compressed with gzip for clients that accept it. Requests may be compressed either way.</summary>
+    public bool ResponseCompression { get; set; }
+
+    /// <summary>After this long without anything from a client it is pinged. 1 second to 1 hour, default 10 seconds.</summary>
+    public TimeSpan KeepAlivePingDelay { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>A client that does not answer a ping for this long is gone: its calls are cancelled. 1 second to 1 hour, default 10 seconds.</summary>
+    public TimeSpan KeepAlivePingTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>False: only metrics and health are served, and the server is not ready.</summary>
+    public bool AutoStart { get; set; } = true;
+
+    /// <summary>A broker that the caller made and disposes after the server, instead of the one that BrokerUrl names.</summary>
+    public IBroker? Broker { get; set; }
+
+    /// <summary>Where session keys and format ids come from while UseRemoteKeyGenerator is true, instead of the service that
+    /// RemoteKeyGeneratorServiceAddress names. The caller disposes it after the server.</summary>
+    public IKeyGenerator? KeyGenerator { get; set; }
+
+    internal const string Localhost = "localhost";
+    internal const string AllInterfaces = "*";
+
+    /// <summary>The settings of a configuration; what only a server has keeps its default.</summary>
+    public static StreamingApiServerOptions From(IStreamingApiConfiguration configuration)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        var own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();
+        return new StreamingApiServerOptions
+        {
+            StreamCreationStrategy = configuration.StreamCreationStrategy,
+            BrokerUrl = configuration.BrokerUrl,
+            PartitionMappings = configuration.PartitionMappings,
+            StreamApiPort = configuration.StreamApiPort,
+            IntegrateSessionManagement = configuration.IntegrateSessionManagement,
+            IntegrateDataFormatManagement = configuration.IntegrateDataFormatManagement,
+            UseRemoteKeyGenerator = configuration.UseRemoteKeyGenerator,
+            RemoteKeyGeneratorServiceAddress = configuration.RemoteKeyGeneratorServiceAddress,
+            BatchingResponses = configuration.BatchingResponses,
+            InitialisationTimeoutSeconds = configuration.InitialisationTimeoutSeconds,
+            SessionIdleTimeout = own.SessionIdleTimeout,
+            ConnectionIdleTimeout = own.ConnectionIdleTimeout,
+            AutoRegisterDataFormats = own.AutoRegisterDataFormats,
+            DrainTimeoutSeconds = own.DrainTimeoutSeconds,
+            Embedded = own.Embedded,
+            Limits = own.Limits,
+        };
+    }
+
+    /// <summary>A copy that later changes of this one do not reach.</summary>
+    internal StreamingApiServerOptions Copy() => (StreamingApiServerOptions)MemberwiseClone();
+
+    internal StreamingApiConfiguration ToConfiguration() =>
+        new(
+            StreamCreationStrategy,
+            BrokerUrl,
+            PartitionMappings,
+            StreamApiPort,
+            IntegrateSessionManagement,
+            IntegrateDataFormatManagement,
+            UseRemoteKeyGenerator,
+            RemoteKeyGeneratorServiceAddress,
+            BatchingResponses,
+            InitialisationTimeoutSeconds)
+        {
+            SessionIdleTimeout = SessionIdleTimeout,
+            ConnectionIdleTimeout = ConnectionIdleTimeout,
+            AutoRegisterDataFormats = AutoRegisterDataFormats,
+            DrainTimeoutSeconds = DrainTimeoutSeconds,
+            Embedded = Embedded,
+            Limits = Limits,
+        };
+
+    /// <summary>Refuses settings that are not allowed.</summary>
+    /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>
+    internal void Check()
+    {
+        Core.StreamApi.CheckConfiguration(ToConfiguration());
+        CheckPorts("StreamApiPort", StreamApiPort, PrometheusMetricPort);
+        CheckBindAddress(BindAddress);
+        CheckPing("KeepAlivePingDelay", KeepAlivePingDelay);
+        CheckPing("KeepAlivePingTimeout", KeepAlivePingTimeout);
+    }
+
+    internal static bool IsOpenToAll(string bindAddress) =>
+        bindAddress == AllInterfaces || (IPAddress.TryParse(bindAddress, out var address) && !IPAddress.IsLoopback(address));
+
+    internal static void CheckPorts(string key, int port, int metricPort)
+    {
+        if (port is < 0 or > 65_535) throw new ConfigurationException(key, FormattableString.Invariant($"{port}"), "0 to 65535");
+        if (metricPort is < 0 or > 65_535)
+        {
+            throw new ConfigurationException("PrometheusMetricPort", FormattableString.Invariant($"{metricPort}"), "0 to 65535");
+        }
+
+        if (metricPort != 0 && metricPort == port)
+        {
+            throw new ConfigurationException(
+                "PrometheusMetricPort", FormattableString.Invariant($"{metricPort}"), $"another port than {key}, which serves gRPC only");
+        }
+    }
+
+    internal static void CheckBindAddress(string bindAddress)
+    {
+        if (bindAddress is Localhost or AllInterfaces || IPAddress.TryParse(bindAddress, out _)) return;
+        throw new ConfigurationException("BindAddress", $"'{bindAddress}'", "localhost, * (every interface) or an IP address");
+    }
+
+    private static void CheckPing(string key, TimeSpan value)
+    {
+        if (value < TimeSpan.FromSeconds(1) || value > TimeSpan.FromHours(1))
+        {
+            throw new ConfigurationException(key, FormattableString.Invariant($"{value}"), "1 second to 1 hour");
+        }
+    }
+}
