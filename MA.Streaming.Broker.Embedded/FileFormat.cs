@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using MA.Streaming.Core.Broker;
 
 namespace MA.Streaming.Broker.Embedded;
 

@@ -38,7 +38,7 @@ internal static class Errors
         var code = broker.Error switch
         {
             BrokerError.Full => StatusCode.ResourceExhausted,
-            BrokerError.TooLarge => StatusCode.InvalidArgument,
+            BrokerError.TooLarge or BrokerError.NotAllowed => StatusCode.InvalidArgument,
             BrokerError.Corrupt => StatusCode.DataLoss,
             BrokerError.Denied => StatusCode.PermissionDenied,
             _ => StatusCode.Unavailable,

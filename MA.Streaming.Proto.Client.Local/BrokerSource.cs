@@ -1,9 +1,11 @@
 using MA.Streaming.Abstraction;
 using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
+using MA.Streaming.Proto.ServerComponent;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Proto.Client.Local;
@@ -29,8 +31,48 @@ internal static class BrokerSource
                 return await OpenLogAsync(directory, (configuration as StreamingApiConfiguration)?.Embedded ?? EmbeddedLogOptions.Default, options)
                     .ConfigureAwait(false);
             default:
-                throw new ConfigurationException(
-                    "BrokerUrl", $"'{configuration.BrokerUrl}'", "'memory:', 'embedded:' or 'embedded:PATH': Kafka (host:port) is not part of this version");
+                return OpenKafka(address.Place, (configuration as StreamingApiConfiguration)?.Kafka ?? KafkaOptions.Default, options);
+        }
+    }
+
+    /// <summary>Asks a checker about Kafka, where a start needs it to answer.</summary>
+    /// <exception cref="InitialisationException">It says that no broker answers.</exception>
+    public static async Task CheckAsync(IStreamingApiConfiguration configuration, IKafkaBrokerAvailabilityChecker checker)
+    {
+        var address = BrokerAddress.Parse(configuration.BrokerUrl);
+        if (address.Kind != BrokerKind.Kafka || (!configuration.IntegrateSessionManagement && !configuration.IntegrateDataFormatManagement)) return;
+
+        // Our own checker knows how to log in once it is told.
+        var own = (configuration as StreamingApiConfiguration)?.Kafka;
+        var asked = checker is KafkaBrokerAvailabilityChecker { HasSettings: false } && own is not null ? new KafkaBrokerAvailabilityChecker(own) : checker;
+        bool isThere;
+        try
+        {
+            isThere = await asked.CheckAsync(address.Place).ConfigureAwait(false);
+        }
+        catch (Exception exception) when (exception is BrokerException or KafkaSettingException)
+        {
+            throw new InitialisationException($"the broker {address.Place} could not be asked: {exception.Message}", exception);
+        }
+
+        if (!isThere) throw new InitialisationException($"the broker {address.Place} does not answer: {asked.GetType().Name} has asked it", null);
+    }
+
+    // Waits for nothing: whether Kafka answers is seen when the engine reads what it has to know.
+    private static KafkaBroker OpenKafka(string servers, KafkaOptions settings, StreamApiOptions options)
+    {
+        try
+        {
+            return KafkaBroker.Open(
+                new KafkaBrokerOptions { BootstrapServers = servers, Kafka = settings }, options.Clock, options.LoggerFactory.CreateLogger<KafkaBroker>());
+        }
+        catch (KafkaSettingException exception)
+        {
+            throw new ConfigurationException(exception.Key, "set", exception.Message);
+        }
+        catch (BrokerException exception)
+        {
+            throw new InitialisationException($"the broker {servers} could not be opened: {exception.Message}", exception);
         }
     }
 

@@ -23,7 +23,7 @@ public static class StreamingApiClient
     /// <param name="streamingApiConfiguration">The settings.</param>
     /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
     /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
-    public static void Initialise(IStreamingApiConfiguration streamingApiConfiguration) => Start(streamingApiConfiguration, null, null);
+    public static void Initialise(IStreamingApiConfiguration streamingApiConfiguration) => Start(streamingApiConfiguration, null, null, null);
 
     /// <summary>Starts the Stream API and returns when it is ready. Does nothing when it is initialised.</summary>
     /// <param name="streamingApiConfiguration">The settings.</param>
@@ -41,7 +41,7 @@ public static class StreamingApiClient
         ArgumentNullException.ThrowIfNull(cancellationTokenSourceProvider);
         ArgumentNullException.ThrowIfNull(kafkaBrokerAvailabilityChecker);
         ArgumentNullException.ThrowIfNull(loggingDirectoryProvider);
-        Start(streamingApiConfiguration, cancellationTokenSourceProvider.Provide(), loggingDirectoryProvider.Provide());
+        Start(streamingApiConfiguration, cancellationTokenSourceProvider.Provide(), kafkaBrokerAvailabilityChecker, loggingDirectoryProvider.Provide());
     }
 
     /// <summary>Stops the Stream API: what was acknowledged or half-closed is written, open reads end with UNAVAILABLE. Does nothing when it
@@ -96,7 +96,8 @@ public static class StreamingApiClient
     private static LocalStreamingApi Api =>
         Volatile.Read(ref _api) ?? throw new InvalidOperationException("The Stream API is not initialised: call StreamingApiClient.Initialise first.");
 
-    private static void Start(IStreamingApiConfiguration configuration, CancellationTokenSource? stop, string? loggingDirectory)
+    private static void Start(
+        IStreamingApiConfiguration configuration, CancellationTokenSource? stop, IKafkaBrokerAvailabilityChecker? checker, string? loggingDirectory)
     {
         ArgumentNullException.ThrowIfNull(configuration);
         lock (Gate)
@@ -109,7 +110,7 @@ public static class StreamingApiClient
                 var options = log is null ? StreamApiOptions.Default : new StreamApiOptions { LoggerFactory = log.Loggers };
                 var token = stop?.Token ?? CancellationToken.None;
 #pragma warning disable RS0030 // A synchronous member that customers call.
-                api = Task.Run(() => LocalStreamingApi.StartAsync(configuration, options, token), token).GetAwaiter().GetResult();
+                api = Task.Run(() => StartAsync(configuration, checker, options, token), token).GetAwaiter().GetResult();
 #pragma warning restore RS0030
                 Volatile.Write(ref _api, api);
             }
@@ -124,5 +125,13 @@ public static class StreamingApiClient
             // The stop runs on its own, so that who cancels never waits for it.
             if (stop is not null) _shutdown = stop.Token.UnsafeRegister(static api => Task.Run(() => Stop((LocalStreamingApi)api!)), api);
         }
+    }
+
+    private static async Task<LocalStreamingApi> StartAsync(
+        IStreamingApiConfiguration configuration, IKafkaBrokerAvailabilityChecker? checker, StreamApiOptions options, CancellationToken cancellationToken)
+    {
+        StreamApi.CheckConfiguration(configuration);
+        if (checker is not null) await BrokerSource.CheckAsync(configuration, checker).ConfigureAwait(false);
+        return await LocalStreamingApi.StartAsync(configuration, options, cancellationToken).ConfigureAwait(false);
     }
 }

@@ -41,7 +41,7 @@ internal static class AppConfig
         ["KeepAlivePingTimeout"] = (options, value) => options.KeepAlivePingTimeout = value.Duration(),
         ["Embedded"] = (options, value) => options.Embedded = value.Section(EmbeddedLogOptions.Default),
         ["Limits"] = (options, value) => options.Limits = value.Section(StreamingApiLimits.Default),
-        ["Kafka"] = (_, value) => value.Logger.KafkaNotUsed(),
+        ["Kafka"] = (options, value) => options.Kafka = value.Kafka(),
         ["Security"] = (_, value) => throw value.Bad("nothing: this version has no security, and a server that seems to have some must not start"),
     };
 

@@ -28,9 +28,6 @@ internal static partial class Log
     [LoggerMessage(EventId = 1106, Level = LogLevel.Warning, Message = "Configuration: {Key} is not known and has no effect; did you mean: {Nearest}")]
     public static partial void UnknownKey(this ILogger logger, string key, string nearest);
 
-    [LoggerMessage(EventId = 1107, Level = LogLevel.Warning, Message = "Configuration: Kafka has no effect, for this version has no Kafka broker")]
-    public static partial void KafkaNotUsed(this ILogger logger);
-
     [LoggerMessage(EventId = 1108, Level = LogLevel.Information, Message = "Configuration from {Path}")]
     public static partial void ConfigurationFile(this ILogger logger, string path);
 

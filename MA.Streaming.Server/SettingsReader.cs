@@ -96,6 +96,25 @@ internal sealed partial class SettingsReader(IConfigurationSection section, stri
         return settings;
     }
 
+    /// <summary>The typed settings of Kafka; every other key of the group is a property of librdkafka, which knows what is allowed.</summary>
+    public KafkaOptions Kafka()
+    {
+        if (section.Value is not null and not "") throw Bad("a group of settings");
+        var typed = PropertiesOf(typeof(KafkaOptions));
+        var properties = new Dictionary<string, string>(StringComparer.Ordinal);
+        var settings = KafkaOptions.Default with { Properties = properties };
+        foreach (var child in section.GetChildren())
+        {
+            var value = new SettingsReader(child, $"{key}.{child.Key}", logger);
+            if (!typed.TryGetValue(child.Key, out var property)) properties[child.Key] = value.Text();
+            else if (property.Name == nameof(KafkaOptions.TopicConfiguration)) settings = settings with { TopicConfiguration = value.Texts() };
+            else if (property.Name != nameof(KafkaOptions.Properties)) property.SetValue(settings, value.As(property.PropertyType));
+            else foreach (var (name, text) in value.Texts()) properties[name] = text;
+        }
+
+        return settings;
+    }
+
     public IEnumerable<SettingsReader> Items(string allowed)
     {
         if (section.Value is not null and not "") throw Bad(allowed);
@@ -115,6 +134,9 @@ internal sealed partial class SettingsReader(IConfigurationSection section, stri
             logger.UnknownKey($"{key}.{child.Key}", NearestKey.Find(child.Key, names) ?? string.Join(", ", names));
         }
     }
+
+    private Dictionary<string, string> Texts() => section.GetChildren().ToDictionary(
+        child => child.Key, child => new SettingsReader(child, $"{key}.{child.Key}", logger).Text(), StringComparer.Ordinal);
 
     private static SortedDictionary<string, PropertyInfo> PropertiesOf(Type type) => new(
         type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.SetMethod is not null)

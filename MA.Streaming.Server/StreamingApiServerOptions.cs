@@ -58,6 +58,9 @@ public sealed class StreamingApiServerOptions
     /// <summary>How the durable embedded log keeps its records.</summary>
     public EmbeddedLogOptions Embedded { get; set; } = EmbeddedLogOptions.Default;
 
+    /// <summary>How Kafka is reached and used.</summary>
+    public KafkaOptions Kafka { get; set; } = KafkaOptions.Default;
+
     /// <summary>The bounds of the engine.</summary>
     public StreamingApiLimits Limits { get; set; } = StreamingApiLimits.Default;
 
@@ -117,6 +120,7 @@ public sealed class StreamingApiServerOptions
             AutoRegisterDataFormats = own.AutoRegisterDataFormats,
             DrainTimeoutSeconds = own.DrainTimeoutSeconds,
             Embedded = own.Embedded,
+            Kafka = own.Kafka,
             Limits = own.Limits,
         };
     }
@@ -142,6 +146,7 @@ public sealed class StreamingApiServerOptions
             AutoRegisterDataFormats = AutoRegisterDataFormats,
             DrainTimeoutSeconds = DrainTimeoutSeconds,
             Embedded = Embedded,
+            Kafka = Kafka,
             Limits = Limits,
         };
 

@@ -145,9 +145,9 @@ internal sealed class Doctor(bool quick)
                 await ExamineLogAsync(directory).ConfigureAwait(false);
                 break;
             default:
-                Add("broker", Outcome.Problem, $"Kafka at {address.Place}: this version has no Kafka broker", "Use embedded: or embedded:PATH.");
+                Add("broker", Outcome.Ok, $"Kafka at {address.Place}; acknowledged is what every in-sync replica has");
                 foreach (var server in address.Place.Split(',', StringSplitOptions.TrimEntries)) await ExamineAddressAsync("Kafka", server, "Start it, or correct BrokerUrl.").ConfigureAwait(false);
-                ExamineLibrary("librdkafka", "Put librdkafka.so beside the program.", isNeeded: true);
+                ExamineLibrary("librdkafka", "Put librdkafka.so 2.15 or later beside the program (package librdkafka.redist).", isNeeded: true);
                 break;
         }
     }

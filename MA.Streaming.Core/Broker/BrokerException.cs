@@ -20,6 +20,9 @@ public enum BrokerError
 
     /// <summary>It refuses the caller.</summary>
     Denied,
+
+    /// <summary>It does not take a topic of this name or with these settings.</summary>
+    NotAllowed,
 }
 
 /// <summary>A failure of the broker, in words fit for the caller of an rpc.</summary>

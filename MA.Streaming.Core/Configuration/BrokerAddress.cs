@@ -42,7 +42,7 @@ internal sealed partial record BrokerAddress(BrokerKind Kind, string Place)
             HostAndPort().Match(server) is { Success: true } match
             && int.TryParse(match.Groups["port"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var port)
             && port is > 0 and <= 65_535);
-        return isKafka ? new BrokerAddress(BrokerKind.Kafka, url) : throw new ConfigurationException("BrokerUrl", $"'{url}'", Allowed);
+        return isKafka ? new BrokerAddress(BrokerKind.Kafka, string.Join(',', url.Split(',', StringSplitOptions.TrimEntries))) : throw new ConfigurationException("BrokerUrl", $"'{url}'", Allowed);
     }
 
     [GeneratedRegex(@"^\s*(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?<port>[0-9]{1,5})\s*$", RegexOptions.CultureInvariant)]

@@ -72,6 +72,7 @@ internal static class ConfigurationValidation
         NotNegative("ConnectionIdleTimeout", configuration.ConnectionIdleTimeout);
         InRange("DrainTimeoutSeconds", configuration.DrainTimeoutSeconds, 0, 3_600);
         CheckEmbedded(configuration.Embedded);
+        CheckKafka(configuration.Kafka);
         var limits = configuration.Limits;
         InRange("Limits.PacketBytesMax", limits.PacketBytesMax, 1, StreamingApiLimits.Default.PacketBytesMax);
         InRange("Limits.PendingBytesMax", limits.PendingBytesMax, 1, long.MaxValue);
@@ -98,6 +99,13 @@ internal static class ConfigurationValidation
         InRange("Embedded.UndrainedBytesMax", embedded.UndrainedBytesMax, 4 * mebibyte, 512L * mebibyte);
         InRange("Embedded.TailBytesMax", embedded.TailBytesMax, 0, 65_536L * mebibyte);
         InRange("Embedded.DiskReserveBytes", embedded.DiskReserveBytes, 0, long.MaxValue);
+    }
+
+    private static void CheckKafka(KafkaOptions kafka)
+    {
+        if (kafka.ReplicationFactor is { } factor) InRange("Kafka.ReplicationFactor", factor, 1, short.MaxValue);
+        if (kafka.DeliveryTimeout < TimeSpan.FromSeconds(1) || kafka.DeliveryTimeout > TimeSpan.FromHours(1))
+            throw Bad("Kafka.DeliveryTimeout", kafka.DeliveryTimeout, "1 second to 1 hour");
     }
 
     private static void InRange(string key, long value, long min, long max)

@@ -74,6 +74,9 @@ public sealed class StreamingApiConfiguration(
     /// <summary>How the durable embedded log keeps its records.</summary>
     public EmbeddedLogOptions Embedded { get; init; } = EmbeddedLogOptions.Default;
 
+    /// <summary>How Kafka is reached and used.</summary>
+    public KafkaOptions Kafka { get; init; } = KafkaOptions.Default;
+
     /// <summary>The bounds of the engine.</summary>
     public StreamingApiLimits Limits { get; init; } = StreamingApiLimits.Default;
 }

@@ -32,6 +32,18 @@ public abstract class BrokerContract
     /// <summary><see cref="DeleteTopicAsync"/> is implemented.</summary>
     protected virtual bool SupportsTopicDeletion => false;
 
+    /// <summary>Topics can be given more partitions.</summary>
+    protected virtual bool SupportsExtension => true;
+
+    /// <summary>Records can be looked up by time.</summary>
+    protected virtual bool SupportsTimes => true;
+
+    /// <summary>An append is told the time that its record has.</summary>
+    protected virtual bool AcknowledgesTimes => true;
+
+    /// <summary>Nothing is fetched beyond <see cref="ReadRequest.BytesMax"/>, also not by a client library below.</summary>
+    protected virtual bool FetchesNoMoreThanAsked => true;
+
     /// <summary>A read that asks for it is resumed without the thread pool, and so are appends.</summary>
     protected virtual bool WorksWithExhaustedThreadPool => false;
 
@@ -93,6 +105,7 @@ public abstract class BrokerContract
     [Test]
     public async Task EnsureTopicAsync_KnownTopic_AddsPartitionsAndRemovesNone()
     {
+        RequireExtension();
         var name = NewName();
         await Broker.EnsureTopicAsync(new TopicSpec(name, 2), None).WithDeadline();
         await AppendAsync(new TopicPartition(name, 1), "kept");
@@ -115,6 +128,7 @@ public abstract class BrokerContract
     [Test]
     public async Task EnsureTopicAsync_ConcurrentCalls_EndInOneTopic()
     {
+        RequireExtension();
         var name = NewName();
         var calls = Enumerable.Range(0, 32)
             .Select(i => Task.Run(async () =>
@@ -218,6 +232,7 @@ public abstract class BrokerContract
     [Test]
     public async Task WatchTopicsAsync_TopicExtended_ComesAgain()
     {
+        RequireExtension();
         var source = await NewTopicAsync();
         await using var watch = new Watch(Broker);
         await watch.TakeUntilAsync(topic => topic is null);
@@ -228,6 +243,7 @@ public abstract class BrokerContract
     [Test]
     public async Task WatchTopicsAsync_WatcherThatDoesNotKeepUp_SeesEveryTopicInTheEnd()
     {
+        RequireExtension();
         await using var watch = new Watch(Broker);
         await watch.TakeUntilAsync(topic => topic is null);
         var expected = new Dictionary<string, int>();
@@ -292,7 +308,9 @@ public abstract class BrokerContract
             if (HasDenseOffsets) Assert.That(appended.Select(a => a.Offset), Is.EqualTo(Enumerable.Range(0, 100).Select(i => (long)i)));
             Assert.That(appended.Select(a => a.Timestamp), Is.Ordered.Ascending);
             Assert.That(appended.Select(a => a.Timestamp.Offset), Is.All.EqualTo(TimeSpan.Zero));
-            Assert.That(records.Select(r => (r.Offset, r.Timestamp)), Is.EqualTo(appended.Select(a => (a.Offset, a.Timestamp))));
+            Assert.That(records.Select(r => r.Offset), Is.EqualTo(appended.Select(a => a.Offset)));
+            if (AcknowledgesTimes) Assert.That(records.Select(r => r.Timestamp), Is.EqualTo(appended.Select(a => a.Timestamp)));
+            Assert.That(records.Select(r => r.Timestamp), Is.Ordered.Ascending);
             Assert.That(records.Select(r => r.Text), Is.EqualTo(Enumerable.Range(0, 100).Select(i => $"{i}")));
         });
     }
@@ -594,6 +612,7 @@ public abstract class BrokerContract
     [Test]
     public async Task ReadAsync_PartitionNotThereYet_WaitsForItBesideTheOthers()
     {
+        RequireExtension();
         var source = await NewTopicAsync();
         var later = source with { Partition = 2 };
         await using var reading = new BrokerReading(Broker, new ReadRequest([new(later, 0), new(source, 0)], BytesMax, false));
@@ -849,6 +868,7 @@ public abstract class BrokerContract
     [Test]
     public async Task FindOffsetsAsync_AnyTime_IsTheFirstRecordThatIsNotOlder()
     {
+        if (!SupportsTimes) Assert.Ignore("this fixture cannot look records up by time");
         var source = await NewTopicAsync();
         var appended = new List<Appended>();
         for (var i = 0; i < 60; i++) appended.Add(await AppendAsync(source, $"{i}"));
@@ -893,6 +913,7 @@ public abstract class BrokerContract
     public async Task ReadAsync_RetentionOvertakesTheReader_ReadAheadStaysBoundedAndTheRestIsMissing()
     {
         RequireRetention();
+        RequireExactReadAhead();
         const int bytesMax = 10_000;
         var source = await NewTopicAsync();
         var appends = Enumerable.Range(0, 1000).Select(i => Broker.AppendAsync(source, new RecordData(null, new byte[1000]), None).AsTask());
@@ -946,6 +967,7 @@ public abstract class BrokerContract
     public async Task ReadAsync_ToHighWatermarkAndRetentionGoesBeyond_IsToldOnlyWhatItAskedFor()
     {
         RequireRetention();
+        RequireExactReadAhead();
         var source = await NewTopicAsync();
         var appends = Enumerable.Range(0, 100).Select(i => Broker.AppendAsync(source, new RecordData(null, new byte[1000]), None).AsTask());
         var end = (await Task.WhenAll(appends).WithDeadline()).Max(a => a.Offset) + 1;
@@ -1100,6 +1122,16 @@ public abstract class BrokerContract
     {
         await using var reading = new BrokerReading(Broker, source, toHighWatermark: true);
         return [.. (await reading.ToEndAsync()).SelectMany(b => b.Records)];
+    }
+
+    private void RequireExactReadAhead()
+    {
+        if (!FetchesNoMoreThanAsked) Assert.Ignore("the client library has fetched the removed records ahead; tests of the adapter remove more than it fetches");
+    }
+
+    private void RequireExtension()
+    {
+        if (!SupportsExtension) Assert.Ignore("this fixture cannot give a topic more partitions");
     }
 
     private void RequireRetention()

@@ -60,7 +60,7 @@ internal sealed class ConfigurationTests
     [TestCase("embedded:/data/car 1", (int)BrokerKind.Embedded, "/data/car 1")]
     [TestCase("memory:", (int)BrokerKind.Memory, "")]
     [TestCase("localhost:9094", (int)BrokerKind.Kafka, "localhost:9094")]
-    [TestCase("kafka-1:9092, kafka_2:9092,[::1]:9093", (int)BrokerKind.Kafka, "kafka-1:9092, kafka_2:9092,[::1]:9093")]
+    [TestCase("kafka-1:9092, kafka_2:9092,[::1]:9093", (int)BrokerKind.Kafka, "kafka-1:9092,kafka_2:9092,[::1]:9093")]
     public void Parse_BrokerUrl_NamesKindAndPlace(string url, int kind, string place) =>
         Assert.That(BrokerAddress.Parse(url), Is.EqualTo(new BrokerAddress((BrokerKind)kind, place)));
 

@@ -100,7 +100,7 @@ internal sealed class AppConfigTests
     public void KnownKeys_AreTheSettingsThereAre()
     {
         string[] codeOnly = [nameof(StreamingApiServerOptions.Broker), nameof(StreamingApiServerOptions.KeyGenerator), nameof(StreamingApiServerOptions.AutoStart)];
-        string[] laterKeys = ["Kafka", "Security"];
+        string[] laterKeys = ["Security"];
         var options = typeof(StreamingApiServerOptions).GetProperties().Where(p => p.SetMethod is { IsPublic: true }).Select(p => p.Name).Except(codeOnly).ToArray();
         Assert.That(AppConfig.KnownKeys.Except(laterKeys), Is.EquivalentTo(options));
         Assert.That(typeof(StreamingApiConfiguration).GetProperties().Select(p => p.Name), Is.SubsetOf(options));
@@ -117,6 +117,7 @@ internal sealed class AppConfigTests
             AutoRegisterDataFormats = false,
             DrainTimeoutSeconds = 3,
             Embedded = EmbeddedLogOptions.Default with { SegmentBytesMax = 2 << 20 },
+            Kafka = KafkaOptions.Default with { ReplicationFactor = 3 },
             Limits = StreamingApiLimits.Default with { ConnectionsMax = 5 },
         };
         var defaults = new StreamingApiConfiguration();
@@ -213,10 +214,22 @@ internal sealed class AppConfigTests
     public void ReadFile_OtherCase_IsTheSameKey() => Assert.That(Read("""{ "brokerurl": "memory:", "STREAMAPIPORT": 5 }""").StreamApiPort, Is.EqualTo(5));
 
     [Test]
-    public void ReadFile_Kafka_IsWarnedOf()
+    public void ReadFile_Kafka_HasTypedSettingsAndPropertiesOfLibrdkafka()
     {
-        Read("""{ "Kafka": { "linger.ms": 5 } }""");
-        Assert.That(_log.Entries.Select(e => e.Event), Does.Contain("KafkaNotUsed"));
+        var kafka = Read("""
+            { "Kafka": {
+                "saslUsername": "me", "SaslPassword": "secret", "ReplicationFactor": 3, "DeliveryTimeout": "5s",
+                "TopicConfiguration": { "min.insync.replicas": 2 }, "linger.ms": 5, "Properties": { "client.id": "mine" }
+            } }
+            """).Kafka;
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That((kafka.SaslUsername, kafka.SaslPassword, kafka.ReplicationFactor), Is.EqualTo(("me", "secret", 3)));
+            Assert.That(kafka.DeliveryTimeout, Is.EqualTo(TimeSpan.FromSeconds(5)));
+            Assert.That(kafka.TopicConfiguration, Is.EquivalentTo(new Dictionary<string, string> { ["min.insync.replicas"] = "2" }));
+            Assert.That(kafka.Properties, Is.EquivalentTo(new Dictionary<string, string> { ["linger.ms"] = "5", ["client.id"] = "mine" }));
+            Assert.That(_log.Entries.Select(e => e.Event), Has.None.EqualTo("UnknownKey"));
+        }
     }
 
     [TestCase("{ \"StreamApiPort\": 1, ")]

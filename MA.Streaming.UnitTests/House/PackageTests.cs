@@ -51,7 +51,7 @@ internal sealed class PackageTests
 
     [Test]
     public void Packages_OfTheClientAndWhatItReferences_AreThere() => Assert.That(
-        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto", "MA.Streaming.Server" }));
+        _packages.Keys, Is.SupersetOf(new[] { Client, "MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto", "MA.Streaming.Server" }));
 
     [Test]
     public void Client_Dependencies_AreTheGenuinePackagesAndItsSiblings()
@@ -63,6 +63,14 @@ internal sealed class PackageTests
         Assert.That(client.Dependencies, Does.ContainKey("Grpc.Net.Common").WithValue("2.85.0"));
         Assert.That(client.Dependencies, Does.ContainKey("MA.Streaming.Core").WithValue(version));
         Assert.That(client.Dependencies, Does.ContainKey("MA.Streaming.Broker.Embedded").WithValue(version));
+    }
+
+    [Test]
+    public void KafkaBroker_Dependencies_AreTheGenuineClientAndItsNativeLibrary()
+    {
+        var dependencies = _packages["MA.Streaming.Broker.Kafka"].Dependencies;
+        Assert.That(dependencies, Does.ContainKey("Confluent.Kafka").WithValue("2.15.1"));
+        Assert.That(dependencies, Does.ContainKey("librdkafka.redist").WithValue("2.15.1"));
     }
 
     [Test]

@@ -17,7 +17,7 @@ internal sealed class PublicApi
     private const BindingFlags Declared =
         BindingFlags.DeclaredOnly | BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic;
 
-    private static readonly string[] Libraries = ["MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server"];
+    private static readonly string[] Libraries = ["MA.Streaming.Core", "MA.Streaming.Broker.Embedded", "MA.Streaming.Broker.Kafka", "MA.Streaming.Proto.Client.Remote", "MA.Streaming.Proto.Client.Local", "MA.Streaming.Server"];
 
     private static readonly Dictionary<Type, string> Keywords = new()
     {

@@ -1,20 +1,25 @@
 using System.Buffers;
 
-namespace MA.Streaming.Broker.Embedded;
+namespace MA.Streaming.Core.Broker;
 
 /// <summary>What a topic may be called, on every broker alike.</summary>
-internal static class TopicNames
+public static class TopicNames
 {
+    /// <summary>Characters of the longest name.</summary>
     public const int LengthMax = 249;
 
     private static readonly SearchValues<char> Allowed =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
 
+    /// <summary>Refuses a name that no topic may have.</summary>
     /// <exception cref="ArgumentException">The name is not allowed; the message names the character, or the length.</exception>
     public static void ThrowIfNotAllowed(string name)
     {
         if (WhyNot(name) is { } reason) throw new ArgumentException(reason, nameof(name));
     }
+
+    /// <summary>Whether a topic may have this name.</summary>
+    public static bool IsAllowed(string name) => WhyNot(name) is null;
 
     private static string? WhyNot(string name)
     {

@@ -1,0 +1,37 @@
+using Confluent.Kafka;
+using MA.Streaming.Broker.Kafka;
+using MA.Streaming.Core.Broker;
+using TopicPartition = MA.Streaming.Core.Broker.TopicPartition;
+
+namespace MA.Streaming.UnitTests.Broker.Kafka;
+
+/// <summary>The contract on a real Kafka.</summary>
+public sealed class KafkaBrokerContract : BrokerContract
+{
+    protected override bool SupportsRetention => true;
+
+    protected override bool SupportsTopicDeletion => true;
+
+    // librdkafka fills its own queue, bounded in bytes, whatever a reader asks for.
+    protected override bool FetchesNoMoreThanAsked => false;
+
+    protected override async Task<IBroker> CreateAsync()
+    {
+        var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = TestKafka.Servers });
+        await broker.CheckAsync(None); // What it is, it knows when Kafka has answered.
+        return broker;
+    }
+
+    protected override async Task RemoveBelowAsync(TopicPartition source, long low)
+    {
+        using var admin = TestKafka.Admin(TestKafka.Servers);
+        await admin.DeleteRecordsAsync([new TopicPartitionOffset(source.Topic, source.Partition, low)]);
+        while ((await WatermarksAsync(source)).Low != low) await Task.Yield();
+    }
+
+    protected override async Task DeleteTopicAsync(string topic)
+    {
+        using var admin = TestKafka.Admin(TestKafka.Servers);
+        await admin.DeleteTopicsAsync([topic]);
+    }
+}
