@@ -35,7 +35,8 @@ internal sealed class ServerClassTests
         using var folder = new TemporaryFolder();
         using var stop = new CancellationTokenSourceProvider();
         using var server = new Server(
-            new StreamingApiConfiguration(brokerUrl: "memory:", streamApiPort: 0), stop, _kafka, new LoggingDirectoryProvider(folder.Path)) { PrometheusMetricPort = 0 };
+            new StreamingApiConfiguration(brokerUrl: "memory:", streamApiPort: 0), stop, _kafka, new LoggingDirectoryProvider(folder.Path))
+        { PrometheusMetricPort = 0 };
         Assert.That(server.BindAddress, Is.EqualTo("*"), "people's deployments expect every interface");
         IServer face = server;
         await face.Start().WaitAsync(Limit);

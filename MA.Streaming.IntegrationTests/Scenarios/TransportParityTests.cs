@@ -144,7 +144,8 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
         {
             var connection = await s.ConnectAsync(new() { DataSource = "A" }, t);
             await EndAsync(s.Reader.ReadPackets(new() { Connection = connection }, deadline: DateTime.UtcNow.AddMilliseconds(100), cancellationToken: t), t);
-        }),
+        }
+        ),
         ["cancelled by the client"] = (StatusCode.Cancelled, async (s, t) =>
         {
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(t);
@@ -153,13 +154,15 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
             var next = read.ResponseStream.MoveNext(CancellationToken.None);
             await stop.CancelAsync();
             await next;
-        }),
+        }
+        ),
         ["rpc that is not served"] = (StatusCode.Unimplemented, async (s, t) =>
         {
             var empty = Marshallers.Create<byte[]>(bytes => bytes, bytes => bytes);
             var method = new Method<byte[], byte[]>(MethodType.Unary, "ma.streaming.api.v1.PacketWriterService", "WriteEverything", empty, empty);
             await s.Invoker.AsyncUnaryCall(method, null, new CallOptions(cancellationToken: t), []);
-        }),
+        }
+        ),
     };
 
     private readonly List<MemoryBroker> _brokers = [];

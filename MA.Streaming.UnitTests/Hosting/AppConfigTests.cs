@@ -85,11 +85,17 @@ internal sealed class AppConfigTests
             Assert.That(options.KeepAlivePingTimeout, Is.EqualTo(TimeSpan.FromSeconds(1.5)));
             Assert.That(options.Embedded, Is.EqualTo(EmbeddedLogOptions.Default with
             {
-                CommitPolicy = CommitPolicy.Written, RetentionAge = TimeSpan.FromDays(7), RetentionBytes = 5_000_000_000, SegmentBytesMax = 2 << 20, DiskReserveBytes = 1,
+                CommitPolicy = CommitPolicy.Written,
+                RetentionAge = TimeSpan.FromDays(7),
+                RetentionBytes = 5_000_000_000,
+                SegmentBytesMax = 2 << 20,
+                DiskReserveBytes = 1,
             }));
             Assert.That(options.Limits, Is.EqualTo(StreamingApiLimits.Default with
             {
-                PacketBytesMax = 1000, WriteTimeout = TimeSpan.FromSeconds(5), PendingBytesMax = 4_000_000_000,
+                PacketBytesMax = 1000,
+                WriteTimeout = TimeSpan.FromSeconds(5),
+                PendingBytesMax = 4_000_000_000,
             }));
             Assert.That(_log.Entries.Select(e => e.Event), Has.None.EqualTo("UnknownKey"));
         }
@@ -273,7 +279,12 @@ internal sealed class AppConfigTests
     {
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
         {
-            ["Logging:LogLevel:Default"] = "Information", ["AllowedHosts"] = "*", ["PATH"] = "x", ["contentRoot"] = "x", ["MY_BROKER_HOST"] = "x", ["StreamApiPrt"] = "1",
+            ["Logging:LogLevel:Default"] = "Information",
+            ["AllowedHosts"] = "*",
+            ["PATH"] = "x",
+            ["contentRoot"] = "x",
+            ["MY_BROKER_HOST"] = "x",
+            ["StreamApiPrt"] = "1",
         }).Build();
         AppConfig.Read(configuration, _log);
         Assert.That(_log.Entries.Where(e => e.Event == "UnknownKey").Select(e => e.Message).Single(), Does.Contain("StreamApiPrt"));

@@ -91,7 +91,12 @@ public sealed class FindOffsetsTests
     private Task<EmbeddedBroker> OpenAsync() => EmbeddedBroker.OpenAsync(
         new EmbeddedBrokerOptions
         {
-            Directory = "simulated", GroupBytesMax = 2_000, RecordBytesMax = 2_000, JournalFileBytes = 40_000, SegmentBytesMax = 2_000, DiskReserveBytes = 0,
+            Directory = "simulated",
+            GroupBytesMax = 2_000,
+            RecordBytesMax = 2_000,
+            JournalFileBytes = 40_000,
+            SegmentBytesMax = 2_000,
+            DiskReserveBytes = 0,
         },
         _disk.Boot,
         _clock).WithDeadline();

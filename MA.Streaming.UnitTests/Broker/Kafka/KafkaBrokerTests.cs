@@ -128,7 +128,8 @@ internal sealed class KafkaBrokerTests
     {
         await using var broker = KafkaBroker.Open(new KafkaBrokerOptions
         {
-            BootstrapServers = _cluster.Servers, Kafka = new KafkaOptions { DeliveryTimeout = TimeSpan.FromSeconds(2) },
+            BootstrapServers = _cluster.Servers,
+            Kafka = new KafkaOptions { DeliveryTimeout = TimeSpan.FromSeconds(2) },
         });
         _cluster.CreateTopic("a", 1);
         await AppendAsync(broker, "a", "x");
@@ -347,7 +348,8 @@ internal sealed class KafkaBrokerTests
 
     private static KafkaBroker Open(string servers, params (string Name, string Value)[] properties) => KafkaBroker.Open(new KafkaBrokerOptions
     {
-        BootstrapServers = servers, Kafka = new KafkaOptions { Properties = properties.ToDictionary(property => property.Name, property => property.Value) },
+        BootstrapServers = servers,
+        Kafka = new KafkaOptions { Properties = properties.ToDictionary(property => property.Name, property => property.Value) },
     });
 
     private static RecordData Data(string text) => new(default(ReadOnlyMemory<byte>), Encoding.UTF8.GetBytes(text));

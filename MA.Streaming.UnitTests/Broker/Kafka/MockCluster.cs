@@ -14,7 +14,9 @@ internal sealed class MockCluster : IDisposable
     {
         _owner = new ProducerBuilder<Null, Null>(new Dictionary<string, string>
         {
-            ["bootstrap.servers"] = "127.0.0.1:1", ["test.mock.num.brokers"] = $"{brokers}", ["log.connection.close"] = "false",
+            ["bootstrap.servers"] = "127.0.0.1:1",
+            ["test.mock.num.brokers"] = $"{brokers}",
+            ["log.connection.close"] = "false",
         }).SetLogHandler((_, _) => { }).Build();
         _cluster = rd_kafka_handle_mock_cluster(Pointer(_owner.Handle));
         Servers = Marshal.PtrToStringUTF8(rd_kafka_mock_cluster_bootstraps(_cluster))!;
