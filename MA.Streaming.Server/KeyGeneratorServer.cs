@@ -50,6 +50,7 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
     private readonly PrometheusMetrics? _metrics;
     private readonly Meter? _meter;
     private readonly Histogram<double>? _rpcs;
+    private int _started;
     private LocalKeyGenerator? _keys;
     private NetworkPort? _grpc;
     private NetworkPort? _diagnostics;
@@ -98,6 +99,7 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
     /// <exception cref="IOException">The directory is another key generator's or cannot be used, or what it holds is damaged.</exception>
     public async Task StartAsync(CancellationToken cancellationToken = default)
     {
+        if (Interlocked.Exchange(ref _started, 1) != 0) throw new InvalidOperationException("a key generator server is started once");
         try
         {
             _diagnostics = await Diagnostics.OpenAsync(this, _options.BindAddress, _options.PrometheusMetricPort, _loggers, cancellationToken).ConfigureAwait(false);

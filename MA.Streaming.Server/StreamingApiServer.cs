@@ -102,12 +102,23 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
     /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
     /// <exception cref="PortException">A port cannot be opened.</exception>
     /// <exception cref="BrokerException">The broker's data cannot be used.</exception>
-    public Task StartAsync(CancellationToken cancellationToken = default)
+    public async Task StartAsync(CancellationToken cancellationToken = default)
     {
+        Task starting;
         lock (_gate)
         {
-            if (_starting is not null) throw new InvalidOperationException("a Stream API server is started once");
-            return _starting = StartOnceAsync(cancellationToken);
+            if (_starting is not null || _stopping is not null) throw new InvalidOperationException("a Stream API server is started once, and not after it was stopped");
+            starting = _starting = StartOnceAsync(cancellationToken);
+        }
+
+        try
+        {
+            await starting.ConfigureAwait(false);
+        }
+        catch
+        {
+            await StopAsync(cancellationToken).ConfigureAwait(false);
+            throw;
         }
     }
 
@@ -153,32 +164,26 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
     private async Task StartOnceAsync(CancellationToken cancellationToken)
     {
         await Task.Yield(); // Out of the lock.
-        try
+        _health = new(false, ServerState.Starting, "it is starting");
+        if (!IsMapped)
         {
-            _health = new(false, ServerState.Starting, "it is starting");
-            if (!IsMapped)
-            {
-                Volatile.Write(ref _diagnostics, await Diagnostics.OpenAsync(this, Options.BindAddress, Options.PrometheusMetricPort, _loggers, cancellationToken).ConfigureAwait(false));
-                foreach (var address in DiagnosticsAddresses) _logger.ServingDiagnostics(address);
-            }
-
-            if (!Options.AutoStart)
-            {
-                _health = new(false, ServerState.Idle, "it is not to start by itself (AUTO_START is false)");
-                _logger.AutoStartOff();
-                return;
-            }
-
-            if (Options.KeyGenerator is null) _keys = RemoteKeyGenerator.Of(_configuration, new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock });
-            if (!IsMapped && StreamingApiServerOptions.IsOpenToAll(Options.BindAddress)) _logger.OpenToAll(Options.BindAddress);
-            _running = RunAsync(_stop.Token);
-            if (!IsMapped) await _firstTry.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            Volatile.Write(
+                ref _diagnostics,
+                await Diagnostics.OpenAsync(this, Options.BindAddress, Options.PrometheusMetricPort, _loggers, cancellationToken).ConfigureAwait(false));
+            foreach (var address in DiagnosticsAddresses) _logger.ServingDiagnostics(address);
         }
-        catch
+
+        if (!Options.AutoStart)
         {
-            await StopAsync(cancellationToken).ConfigureAwait(false);
-            throw;
+            _health = new(false, ServerState.Idle, "it is not to start by itself (AUTO_START is false)");
+            _logger.AutoStartOff();
+            return;
         }
+
+        if (Options.KeyGenerator is null) _keys = RemoteKeyGenerator.Of(_configuration, new StreamApiOptions { LoggerFactory = _loggers, Clock = _clock });
+        if (!IsMapped && StreamingApiServerOptions.IsOpenToAll(Options.BindAddress)) _logger.OpenToAll(Options.BindAddress);
+        _running = RunAsync(_stop.Token);
+        if (!IsMapped) await _firstTry.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     // One try after another until one succeeds; what another try would not change ends it.
@@ -265,10 +270,11 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
 
     private async Task StopOnceAsync()
     {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        if (_starting is not null) await _starting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // Who starts it is told.
+        await _running.ConfigureAwait(false);
         var failed = _health.State == ServerState.Failed;
         if (!failed) _health = new(false, ServerState.Draining, "it is shutting down");
-        await _stop.CancelAsync().ConfigureAwait(false);
-        await _running.ConfigureAwait(false);
         _abort.CancelAfter(TimeSpan.FromSeconds(Options.DrainTimeoutSeconds));
 
         // Both at once: no new connection is accepted, while open calls still get their answers from the engine.

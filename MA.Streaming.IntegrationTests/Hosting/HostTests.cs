@@ -223,6 +223,25 @@ internal sealed class HostTests
         Assert.CatchAsync<OperationCanceledException>(() => waiting);
     }
 
+    [Test]
+    public async Task Stop_InTheMiddleOfTheStart_LeavesNoPortOpen()
+    {
+        await using var inner = new MemoryBroker();
+        var broker = new GatedBroker(inner) { FailWatermarks = true }; // The first try takes its second.
+        var options = NetworkServer.OnFreePorts();
+        options.Broker = broker;
+        await using var server = new StreamingApiServer(options);
+        var starting = server.StartAsync(Limit);
+        await Until.TrueAsync(() => Task.FromResult(server.DiagnosticsAddresses.Count > 0), Limit);
+        var port = new Uri(server.DiagnosticsAddresses.Single()).Port;
+        await server.StopAsync(Limit);
+        Assert.CatchAsync<OperationCanceledException>(() => starting);
+        Assert.That(server.State, Is.EqualTo(ServerState.Stopped));
+        using var client = new TcpClient();
+        Assert.ThrowsAsync<SocketException>(async () => await client.ConnectAsync(IPAddress.Loopback, port, Limit));
+        Assert.ThrowsAsync<InvalidOperationException>(() => server.StartAsync(Limit));
+    }
+
     [TestCase("StreamApiPort")]
     [TestCase("PrometheusMetricPort")]
     public void Start_PortInUse_FailsWithTheSettingAndThePort(string key)
