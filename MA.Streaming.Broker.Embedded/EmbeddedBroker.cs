@@ -32,6 +32,7 @@ public sealed class EmbeddedBroker : IBroker
 
     // Looks after a while whether a group was taken since; if not, whoever waits is refused.
     private readonly ITimer _patience;
+    private readonly ITimer? _retention;
     private bool _isPatienceSet;
     private long _groupsTaken;
     private long _groupsTakenThen;
@@ -66,6 +67,13 @@ public sealed class EmbeddedBroker : IBroker
         }
 
         _patience = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).LosePatience(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        if (options.RetentionAge is { } age)
+        {
+            // Records grow old without anybody writing.
+            var period = TimeSpan.FromTicks(Math.Clamp(age.Ticks / 10, TimeSpan.TicksPerSecond, TimeSpan.TicksPerMinute));
+            _retention = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).RequestDrain(), this, period, period);
+        }
+
         _meter.Observe(() => _log.UndrainedBytes, () => _log.JournalBytes, () => QueuedBytes);
         Info = new BrokerInfo(_log.Id.ToString("D"), $"embedded:{options.Directory}", options.RecordBytesMax, options.CommitPolicy.Durability, IsShared: false);
         _logger.Opened(options.Directory, _log.Id, _log.Epoch, options.CommitPolicy.Name, _log.Topics.Count);
@@ -578,6 +586,7 @@ public sealed class EmbeddedBroker : IBroker
     {
         _commitLoop.Join();
         _patience.Dispose();
+        _retention?.Dispose();
         try
         {
             // After an error that nobody expected only the journal is trusted.

@@ -40,6 +40,22 @@ public sealed class RetentionTests
     }
 
     [Test]
+    public async Task RetentionAge_NobodyWritesAnyMore_OldRecordsGoAllTheSame()
+    {
+        var broker = await EmbeddedBroker.OpenAsync(Options with { RetentionAge = TimeSpan.FromHours(1) }, new SimulatedDisk(1) { HasThreads = true }.Boot, _clock)
+            .WithDeadline();
+        await using var disposing = broker;
+        var car = new TopicPartition("car", 0);
+        await broker.EnsureTopicAsync(new TopicSpec(car.Topic), CancellationToken.None).WithDeadline();
+        await broker.AppendAsync(car, new RecordData(null, new byte[100]), CancellationToken.None).WithDeadline();
+        _clock.Advance(TimeSpan.FromHours(2));
+        Assert.That(SpinWait.SpinUntil(() => Watermarks().Low == 1, TimeSpan.FromSeconds(20)), Is.True);
+        Assert.That(Watermarks().High, Is.EqualTo(1));
+
+        Watermarks Watermarks() => broker.GetWatermarksAsync([car], CancellationToken.None).AsTask().GetAwaiter().GetResult()[0];
+    }
+
+    [Test]
     public void Retain_BySize_RemovesTheOldestSegmentsUntilTheRestFits()
     {
         using var log = Open(new SimulatedDisk(1), Options with { RetentionBytes = 8000 });
