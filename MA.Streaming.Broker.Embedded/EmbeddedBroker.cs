@@ -445,7 +445,7 @@ public sealed class EmbeddedBroker : IBroker
         while (TakeGroup(group))
         {
             Commit(group);
-            if (_log.UndrainedBytes >= _options.UndrainedBytesMax / 4 || _log.JournalBytes > _options.JournalBytesMax / 2) RequestDrain();
+            if (_log.IsDrainDue || _log.JournalBytes > _options.JournalBytesMax / 2) RequestDrain();
         }
     }
 

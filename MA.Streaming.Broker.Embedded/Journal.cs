@@ -15,7 +15,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
     /// <summary>The shortest a file can be that was ever used.</summary>
     public const int FileBytesMin = FileHead.Bytes + GroupFormat.HeaderBytes;
 
-    private const int ZerosBytes = 1 << 20;
+    private const int ZerosBytes = 512 << 10;
     private static readonly byte[] Zeros = new byte[ZerosBytes];
 
     private readonly Lock _gate = new();
@@ -233,7 +233,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         var file = new JournalFile(files.Open(made, create: true)!);
         try
         {
-            var to = Math.Min(fileBytes, ZerosBytes / 4);
+            var to = Math.Min(fileBytes, ZerosBytes / 2);
             WriteZeros(file, to);
             file.File.Flush();
             file.Filled = to;
@@ -250,10 +250,10 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         return file;
     }
 
-    /// <summary>Keeps zeros ahead of what is written, so that most flushes write no metadata; twice as many each time.</summary>
+    /// <summary>Keeps zeros ahead of what is written, so that most flushes write no metadata; so few that nobody waits long for theirs.</summary>
     private void Extend(JournalFile file, long end)
     {
-        var to = Math.Min(fileBytes, Math.Max(end, file.Filled * 2));
+        var to = Math.Min(fileBytes, Math.Max(end, file.Filled + Math.Min(file.Filled, ZerosBytes)));
         try
         {
             WriteZeros(file, to);

@@ -14,9 +14,11 @@ internal sealed partial class Log
     private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const int FlushEachMax = 16;
+    private const long DrainBytesMin = 1 << 20;
+    private const long DrainBytesAFile = 16 << 10;
 
     // The journal's flush waits while a segment's keeps the disk busy: so that does not get to flush much at once.
-    private const int PacedFlushBytes = 4 << 20;
+    private const int PacedFlushBytes = 2 << 20;
 
     // One thread at a time drains, retains, checkpoints.
     private readonly Lock _drainGate = new();

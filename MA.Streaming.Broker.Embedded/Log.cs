@@ -52,6 +52,7 @@ internal sealed partial class Log : IDisposable
     // A group becomes visible under this gate, whole; the drainer takes what is dirty under it.
     private readonly Lock _applyGate = new();
     private List<PartitionLog> _dirty = [];
+    private volatile int _dirtyCount;
     private long _appliedGroup;
 
     private readonly ConcurrentQueue<TailChunk> _ages = new();
@@ -74,6 +75,9 @@ internal sealed partial class Log : IDisposable
 
     /// <summary>Bytes that are in the journal and in no segment.</summary>
     public long UndrainedBytes => Volatile.Read(ref _undrained);
+
+    /// <summary>So much waits for the drainer that it is worth its while: each of its files gets a good piece, or a quarter of what may wait does.</summary>
+    public bool IsDrainDue => UndrainedBytes >= Math.Min(_options.UndrainedBytesMax / 4, Math.Max(DrainBytesMin, DrainBytesAFile * _dirtyCount));
 
     /// <summary>Memory of records, with those that are in no segment yet.</summary>
     public long TailBytes => Volatile.Read(ref _tailBytes);
@@ -137,6 +141,7 @@ internal sealed partial class Log : IDisposable
             }
 
             _appliedGroup = _journal.NextGroup - 1;
+            _dirtyCount = _dirty.Count;
         }
 
         foreach (var append in _group)

@@ -30,7 +30,7 @@ internal sealed class StreamApiTests
         var starting = StreamApi.StartAsync(new StreamingApiConfiguration(), broker, new StreamApiOptions { Clock = clock });
         for (var i = 0; i < 100 && !starting.IsCompleted; i++)
         {
-            await clock.TimersAsync(1).WithDeadline();
+            await Task.WhenAny(starting, clock.TimersAsync(1)).WithDeadline();
             clock.Advance(TimeSpan.FromSeconds(1));
         }
 

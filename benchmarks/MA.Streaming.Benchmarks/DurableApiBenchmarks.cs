@@ -10,6 +10,7 @@ internal static class DurableApiBenchmarks
     private const int RecordsASecond = 10_000;
     private const int RecordBytes = 200;
     private const string Plain = "a growing file, one write of 200 B and one fdatasync a round, one round after the other";
+    private const string PlainAtARate = "a growing file, as many records a second: one write of those that are due and one fdatasync, until each is durable";
 
     private static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
 
@@ -18,24 +19,24 @@ internal static class DurableApiBenchmarks
         new(
             "durable-latency",
             "from AppendAsync to the batch of a reader, every record durable before, 10,000 records of 200 B a second",
-            Plain,
+            PlainAtARate,
             Latencies(),
             async scale =>
             {
                 var log = await DurableLog.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }, partitions: 1);
-                return new Arms(() => DeliverAsync(log, scale.Time(Time)), () => Flush(scale), log);
+                return new Arms(() => DeliverAsync(log, scale.Time(Time)), () => FlushAtARate(scale), log);
             }),
         new(
             "durable-latency-api",
             "from WriteAsync on a client stream to MoveNext on a read, every packet durable before, 10,000 packets of 200 B a second",
-            Plain,
+            PlainAtARate,
             Latencies(),
             async scale =>
             {
                 var engine = await StartAsync(scale, batching: false);
                 await engine.FillAsync(1);
                 var connection = engine.Connect(-1);
-                return new Arms(() => LatencyBenchmark.RunAsync(engine.Writer, engine.Reader, connection, scale.Time(Time)), () => Flush(scale), engine);
+                return new Arms(() => LatencyBenchmark.RunAsync(engine.Writer, engine.Reader, connection, scale.Time(Time)), () => FlushAtARate(scale), engine);
             }),
         new(
             "durable-write-unary",
@@ -110,13 +111,13 @@ internal static class DurableApiBenchmarks
         return sample;
     }
 
-    private static Task<Sample> Flush(Scale scale)
+    private static async Task<Sample> FlushAtARate(Scale scale)
     {
-        var ticks = new long[scale.Packets(10_000)];
+        var ticks = new long[(int)(scale.Time(Time).TotalSeconds * RecordsASecond)];
         var started = Stopwatch.GetTimestamp();
-        PlainFile.Append(scale.Files.New("plain"), ticks.Length, RecordBytes, ticks);
+        await Task.Run(() => PlainFile.AppendAtARate(scale.Files.New("plain"), RecordBytes, RecordsASecond, ticks));
         var sample = Quantiles.Of(ticks);
         sample["rate"] = ticks.Length / Stopwatch.GetElapsedTime(started).TotalSeconds;
-        return Task.FromResult(sample);
+        return sample;
     }
 }

@@ -42,7 +42,7 @@ internal static class DurableAppendBenchmarks
             (1, 100) => 512 << 10,
             (1, _) => 2 << 20,
             (_, 100) => 4 << 20,
-            _ => 8 << 20,
+            _ => 32 << 20,
         };
         var group = GroupFormat.HeaderBytes + (writers * RecordFormat.SizeOf(bytes));
         var lap = scale.Packets((journalBytes / group) + 1) * writers;

@@ -9,18 +9,37 @@ internal static partial class PlainFile
 {
     private const int ReadBytes = 256 << 10;
 
-    /// <summary>A growing file: each round one write and one flush. Says how long each took, where it is asked.</summary>
-    public static void Append(string path, int rounds, int bytes, long[]? ticks = null)
+    /// <summary>A growing file: each round one write and one flush.</summary>
+    public static void Append(string path, int rounds, int bytes)
     {
         var round = Payload.Of(bytes);
         using (var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write))
         {
             for (var i = 0; i < rounds; i++)
             {
-                var started = Stopwatch.GetTimestamp();
                 RandomAccess.Write(file, round, (long)i * bytes);
                 Flush(file);
-                if (ticks is not null) ticks[i] = Stopwatch.GetTimestamp() - started;
+            }
+        }
+
+        File.Delete(path);
+    }
+
+    /// <summary>A growing file to which records come at a steady rate: each round writes those that are due and flushes. Says how long each record took.</summary>
+    public static void AppendAtARate(string path, int bytes, int recordsASecond, long[] ticks)
+    {
+        var records = Payload.Of(bytes * ticks.Length);
+        using (var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write))
+        {
+            var started = Stopwatch.GetTimestamp();
+            for (var done = 0; done < ticks.Length;)
+            {
+                var due = (int)Math.Min(ticks.Length, 1 + ((Stopwatch.GetTimestamp() - started) * recordsASecond / Stopwatch.Frequency));
+                if (due == done) continue;
+                RandomAccess.Write(file, records.AsSpan(done * bytes, (due - done) * bytes), (long)done * bytes);
+                Flush(file);
+                var now = Stopwatch.GetTimestamp();
+                for (; done < due; done++) ticks[done] = now - started - (done * Stopwatch.Frequency / recordsASecond);
             }
         }
 

@@ -8,7 +8,10 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 /// <summary>The contract on records in memory, as a reader of recent ones has them.</summary>
 public sealed class EmbeddedBrokerContract : BrokerContract
 {
+    private static readonly TimeSpan RetentionAge = TimeSpan.FromDays(1);
+
     private readonly List<string> _directories = [];
+    private readonly AheadClock _clock = new();
 
     protected override bool SupportsRetention => true;
 
@@ -26,7 +29,7 @@ public sealed class EmbeddedBrokerContract : BrokerContract
     {
         var directory = Directory.CreateTempSubdirectory("stream-api-").FullName;
         _directories.Add(directory);
-        return await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory, RetentionBytes = 1, DiskReserveBytes = 0 });
+        return await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory, RetentionAge = RetentionAge, DiskReserveBytes = 0 }, _clock);
     }
 
     protected override Task RemoveBelowAsync(TopicPartition source, long low)
@@ -35,7 +38,18 @@ public sealed class EmbeddedBrokerContract : BrokerContract
         return Task.CompletedTask;
     }
 
-    protected override Task RetainAsync(params string[] topics) => ((EmbeddedBroker)Broker).DrainAsync();
+    protected override Task RetainAsync(params string[] topics)
+    {
+        _clock.Ahead += 2 * RetentionAge;
+        return ((EmbeddedBroker)Broker).DrainAsync();
+    }
+
+    private sealed class AheadClock : TimeProvider
+    {
+        public TimeSpan Ahead { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Ahead;
+    }
 }
 
 /// <summary>The contract on records that are in segments only, small ones, and on a journal that is reused all the time.</summary>
