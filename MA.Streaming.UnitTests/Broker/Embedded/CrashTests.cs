@@ -78,6 +78,7 @@ public sealed class CrashTests
     {
         private const uint Shutdown = 0x8004_587D;
         private const uint WithoutFlush = 2;
+        private const string MountPrefix = "stream-api-mounted-";
 
         private readonly string _image;
         private readonly string _mountPoint;
@@ -86,7 +87,7 @@ public sealed class CrashTests
         private LoopDisk(string directory)
         {
             _image = Path.Combine(directory, "disk");
-            _mountPoint = Path.Combine(directory, "mounted");
+            _mountPoint = Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"{MountPrefix}{Environment.ProcessId}"));
             Directory.CreateDirectory(_mountPoint);
         }
 
@@ -96,6 +97,7 @@ public sealed class CrashTests
             if (!OperatingSystem.IsLinux()) Assert.Ignore("ext4 on a loop device is for Linux only");
             if (!Environment.IsPrivilegedProcess) Assert.Ignore("this process may not mount: it is not root");
             if (!File.Exists("/dev/loop-control")) Assert.Ignore("this machine has no loop devices");
+            RemoveThoseOfTheDead();
             var disk = new LoopDisk(directory);
             try
             {
@@ -155,6 +157,17 @@ public sealed class CrashTests
         {
             // What still has files open goes when they are closed.
             if (_isMounted && Run("umount", _mountPoint) is not null) Run("umount", "-l", _mountPoint);
+        }
+
+        /// <summary>A test run that was killed could not unmount what it had mounted.</summary>
+        private static void RemoveThoseOfTheDead()
+        {
+            foreach (var path in File.ReadLines("/proc/mounts").Select(line => line.Split(' ')[1]).ToList())
+            {
+                var name = Path.GetFileName(path);
+                if (!name.StartsWith(MountPrefix, StringComparison.Ordinal) || Directory.Exists($"/proc/{name[MountPrefix.Length..]}")) continue;
+                if (Run("umount", path) is null) Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
+            }
         }
 
         /// <summary>Null when it went well; otherwise what it said.</summary>
