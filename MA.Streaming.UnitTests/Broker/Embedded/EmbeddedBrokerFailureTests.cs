@@ -334,7 +334,7 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
     {
         for (var look = 0; look < 2 && !appends[^1].IsCompleted; look++)
         {
-            await _clock.TimersAsync(1).WithDeadline();
+            await Task.WhenAny(appends[^1], _clock.TimersAsync(1)).WithDeadline();
             _clock.Advance(Options.FullWaitMax);
         }
     }
