@@ -47,7 +47,11 @@ internal sealed class ResponseMessage<T>(Func<T, RepeatedField<PacketResponse>> 
 
         packetsOf(_response).Add(new PacketResponse
         {
-            Packet = decoded, Stream = stream, SubmitTime = Timestamp.FromDateTimeOffset(record.Timestamp), Offset = record.Offset, Partition = partition,
+            Packet = decoded,
+            Stream = stream,
+            SubmitTime = Timestamp.FromDateTimeOffset(record.Timestamp),
+            Offset = record.Offset,
+            Partition = partition,
         });
         return true;
     }
