@@ -1,3 +1,4 @@
+using System.Buffers;
 using Google.Protobuf;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
@@ -9,6 +10,15 @@ namespace MA.Streaming.Hosting;
 /// <summary>The packet reader service as a port serves it: responses are bytes, which are packets as they stand in the log.</summary>
 internal sealed class EncodedPacketReader(PacketReaderEndpoint endpoint)
 {
+    private static readonly Marshaller<EncodedResponse> Responses = Marshallers.Create<EncodedResponse>(
+        static (response, context) =>
+        {
+            context.SetPayloadLength(response.Bytes.Length);
+            context.GetBufferWriter().Write(response.Bytes);
+            context.Complete();
+        },
+        static _ => throw new NotSupportedException("an encoded response is only ever written"));
+
     private PacketReaderEndpoint Endpoint => endpoint;
 
     /// <summary>Tells ASP.NET Core the service's methods: those of its descriptor, with a marshaller of our own.</summary>
@@ -29,7 +39,7 @@ internal sealed class EncodedPacketReader(PacketReaderEndpoint endpoint)
             where TRequest : class, IMessage<TRequest>
         {
             var requests = Marshallers.Create<TRequest>(static (_, _) => throw new NotSupportedException("a request is only ever read"), call => parser.ParseFrom(call.PayloadAsReadOnlySequence()));
-            var method = new Method<TRequest, EncodedResponse>(MethodType.ServerStreaming, PacketReaderService.Descriptor.FullName, name, requests, EncodedResponse.Marshaller);
+            var method = new Method<TRequest, EncodedResponse>(MethodType.ServerStreaming, PacketReaderService.Descriptor.FullName, name, requests, Responses);
             context.AddServerStreamingMethod(method, [], serve);
         }
     }

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Text;
 using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
-using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
 
@@ -95,15 +94,8 @@ internal sealed class EncodedResponse : IResponse<EncodedResponse>
 
     public int Count { get; private set; }
 
-    /// <summary>Writes it to a transport.</summary>
-    public static Marshaller<EncodedResponse> Marshaller { get; } = Marshallers.Create<EncodedResponse>(
-        static (response, context) =>
-        {
-            context.SetPayloadLength(response._length);
-            context.GetBufferWriter().Write(response._buffer.AsSpan(0, response._length));
-            context.Complete();
-        },
-        static _ => throw new NotSupportedException("an encoded response is only ever written"));
+    /// <summary>What was taken, encoded; until <see cref="Written"/>.</summary>
+    public ReadOnlySpan<byte> Bytes => _buffer.AsSpan(0, _length);
 
     public bool TryAdd(ReadOnlySpan<byte> packet, string stream, in Record record, int partition)
     {

@@ -1,6 +1,4 @@
-using System.Buffers;
 using Google.Protobuf;
-using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Packets;
@@ -31,7 +29,7 @@ public sealed class ResponseTests
             var record = new Record(place.Offset, place.Time, null, bytes);
             Assert.That(encoded.TryAdd(bytes, place.Stream, record, place.Partition), Is.True);
             Assert.That(message.TryAdd(bytes, place.Stream, record, place.Partition), Is.True);
-            Assert.That(BytesOf(encoded.Take()), Is.EqualTo(message.Take().ToByteArray()));
+            Assert.That(encoded.Take().Bytes.ToArray(), Is.EqualTo(message.Take().ToByteArray()));
         }
     }
 
@@ -55,7 +53,7 @@ public sealed class ResponseTests
             }
 
             Assert.That(encoded.Count, Is.EqualTo(count));
-            Assert.That(BytesOf(encoded.Take()), Is.EqualTo(message.Take().ToByteArray()));
+            Assert.That(encoded.Take().Bytes.ToArray(), Is.EqualTo(message.Take().ToByteArray()));
             encoded.Written();
             Assert.That(encoded.Count, Is.Zero);
         }
@@ -77,29 +75,5 @@ public sealed class ResponseTests
     {
         foreach (var type in new[] { ReadPacketsResponse.Descriptor, ReadEssentialsResponse.Descriptor, ReadDataPacketsResponse.Descriptor })
             Assert.That(type.Fields.InDeclarationOrder().Select(field => (field.FieldNumber, field.IsRepeated, field.MessageType)), Is.EqualTo(new[] { (1, true, PacketResponse.Descriptor) }), type.Name);
-    }
-
-    private static byte[] BytesOf(EncodedResponse response)
-    {
-        var context = new Collecting();
-        EncodedResponse.Marshaller.ContextualSerializer(response, context);
-        Assert.That(context.IsComplete, Is.True);
-        Assert.That(context.PayloadLength, Is.EqualTo(context.Bytes.WrittenCount));
-        return context.Bytes.WrittenSpan.ToArray();
-    }
-
-    private sealed class Collecting : SerializationContext
-    {
-        public ArrayBufferWriter<byte> Bytes { get; } = new();
-
-        public int? PayloadLength { get; private set; }
-
-        public bool IsComplete { get; private set; }
-
-        public override void SetPayloadLength(int payloadLength) => PayloadLength = payloadLength;
-
-        public override IBufferWriter<byte> GetBufferWriter() => Bytes;
-
-        public override void Complete() => IsComplete = true;
     }
 }
