@@ -8,7 +8,7 @@ using NUnit.Framework;
 namespace MA.Streaming.IntegrationTests.Support;
 
 /// <summary>
-/// A suite that runs in memory on every transport with both strategies, and once on disk. The tests of a fixture share one server and keep apart by data sources of
+/// A suite that runs in memory on every transport with both strategies, and once on disk and on Kafka. The tests of a fixture share one server and keep apart by data sources of
 /// their own; a test that needs another configuration starts a server of its own. Every test has <see cref="Limit"/> as its deadline.
 /// </summary>
 public abstract class ScenarioFixture(Transport transport, StreamCreationStrategy strategy, Storage storage)
@@ -28,11 +28,16 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
            from strategy in Enum.GetValues<StreamCreationStrategy>()
            select new TestFixtureData(transport, strategy, Storage.Memory),
         new TestFixtureData(Transport.InProcess, StreamCreationStrategy.TopicBased, Storage.Embedded),
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.TopicBased, Storage.Kafka),
     ];
 
-    /// <summary>The same, and where it matters where things are, on disk with the other strategy too.</summary>
+    /// <summary>The same, and where it matters where things are, on disk and on Kafka with the other strategy too.</summary>
     public static IEnumerable<TestFixtureData> LayoutVariants { get; } =
-        [.. Variants, new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Embedded)];
+    [
+        .. Variants,
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Embedded),
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Kafka),
+    ];
 
     protected Transport Transport { get; } = transport;
 
@@ -59,8 +64,9 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     [OneTimeTearDown]
     public async Task StopSharedServer()
     {
-        await _server.DisposeAsync();
-        await _broker.DisposeAsync();
+        // There is none where the fixture was skipped.
+        if (_server is not null) await _server.DisposeAsync();
+        if (_broker is not null) await _broker.DisposeAsync();
     }
 
     [SetUp]
