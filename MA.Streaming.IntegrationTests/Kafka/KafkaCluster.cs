@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using MA.Streaming.IntegrationTests.Support;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Kafka;
@@ -22,7 +23,7 @@ internal sealed class KafkaCluster : IAsyncDisposable
 
     public string CertificateOfAuthority => Path.Combine(_directory.FullName, "ca.pem");
 
-    public static async Task<KafkaCluster> StartAsync(int brokers, int port, params string[] options)
+    public static async Task<KafkaCluster> StartAsync(int brokers, params string[] options)
     {
         if (Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } script || !File.Exists(script))
         {
@@ -30,6 +31,13 @@ internal sealed class KafkaCluster : IAsyncDisposable
             throw new UnreachableException();
         }
 
+        await using (TestKafka.Open("127.0.0.1:1"))
+        {
+            // Only to see that the native library is there.
+        }
+
+        // Below the ports that are given out for outgoing connections.
+        var port = 20_000 + (40 * Random.Shared.Next(250));
         var cluster = new KafkaCluster(script, Directory.CreateTempSubdirectory("stream-api-kafka-"));
         try
         {

@@ -28,7 +28,7 @@ public sealed class KafkaFaultTests
     private CancellationToken Limit => _limit.Token;
 
     [OneTimeSetUp]
-    public async Task StartCluster() => _cluster = await KafkaCluster.StartAsync(3, 29092, "--secure");
+    public async Task StartCluster() => _cluster = await KafkaCluster.StartAsync(3, "--secure");
 
     [OneTimeTearDown]
     public async Task StopCluster()

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using MA.Streaming.Core.Broker;
 
@@ -6,10 +7,13 @@ namespace MA.Streaming.IntegrationTests.Support;
 /// <summary>A part of a broker that others use too: the topics whose names have a prefix, which is not seen from here.</summary>
 internal sealed class PrefixedBroker(IBroker inner, string prefix) : IBroker
 {
+    private const int NameMax = 249;
+    private readonly ConcurrentDictionary<string, string> _long = new(StringComparer.Ordinal);
+
     public BrokerInfo Info => inner.Info;
 
     public async ValueTask<TopicInfo> EnsureTopicAsync(TopicSpec topic, CancellationToken cancellationToken) =>
-        Inside(await inner.EnsureTopicAsync(topic with { Name = prefix + topic.Name }, cancellationToken));
+        Inside(await inner.EnsureTopicAsync(topic with { Name = Outside(topic.Name) }, cancellationToken));
 
     public ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record, CancellationToken cancellationToken) =>
         inner.AppendAsync(Outside(target), record, cancellationToken);
@@ -40,9 +44,20 @@ internal sealed class PrefixedBroker(IBroker inner, string prefix) : IBroker
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 
-    private TopicPartition Outside(TopicPartition source) => source with { Topic = prefix + source.Topic };
+    private TopicPartition Outside(TopicPartition source) => source with { Topic = Outside(source.Topic) };
 
-    private TopicPartition Inside(TopicPartition source) => source with { Topic = source.Topic[prefix.Length..] };
+    private TopicPartition Inside(TopicPartition source) => source with { Topic = Inside(source.Topic) };
 
-    private TopicInfo Inside(TopicInfo topic) => topic with { Name = topic.Name[prefix.Length..] };
+    private TopicInfo Inside(TopicInfo topic) => topic with { Name = Inside(topic.Name) };
+
+    // A name that the prefix would make too long gives up as much of its middle, and stays as long as it is.
+    private string Outside(string topic)
+    {
+        if (prefix.Length + topic.Length <= NameMax) return prefix + topic;
+        var outside = prefix + topic.Remove(NameMax / 2, prefix.Length);
+        if (_long.GetOrAdd(outside, topic) != topic) throw new InvalidOperationException($"'{topic}' and '{_long[outside]}' are one topic outside");
+        return outside;
+    }
+
+    private string Inside(string topic) => _long.TryGetValue(topic, out var inside) ? inside : topic[prefix.Length..];
 }

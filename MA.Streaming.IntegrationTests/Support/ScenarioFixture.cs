@@ -8,8 +8,9 @@ using NUnit.Framework;
 namespace MA.Streaming.IntegrationTests.Support;
 
 /// <summary>
-/// A suite that runs in memory on every transport with both strategies, and once on disk and on Kafka. The tests of a fixture share one server and keep apart by data sources of
-/// their own; a test that needs another configuration starts a server of its own. Every test has <see cref="Limit"/> as its deadline.
+/// A suite that runs in memory on every transport with both strategies, and once on disk and on Kafka. The tests of a fixture share one
+/// server and keep apart by data sources of their own; a test that needs another configuration starts a server of its own. Every test
+/// has <see cref="Limit"/> as its deadline.
 /// </summary>
 public abstract class ScenarioFixture(Transport transport, StreamCreationStrategy strategy, Storage storage)
 {
@@ -21,7 +22,7 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     private CancellationTokenSource _limit = null!;
     private string? _dataSource;
 
-    /// <summary>In memory the transports × the strategies; on disk each scenario once.</summary>
+    /// <summary>In memory the transports × the strategies; on disk and on Kafka each scenario once.</summary>
     public static IEnumerable<TestFixtureData> Variants { get; } =
     [
         .. from transport in Enum.GetValues<Transport>()
@@ -43,6 +44,8 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
 
     protected StreamCreationStrategy Strategy { get; } = strategy;
 
+    protected Storage Storage { get; } = storage;
+
     protected bool IsPartitionBased => Strategy == StreamCreationStrategy.PartitionBased;
 
     /// <summary>Runs out when the test has taken too long.</summary>
@@ -57,7 +60,7 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     public async Task StartSharedServer()
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        _broker = await TestBroker.OpenAsync(storage);
+        _broker = await TestBroker.OpenAsync(Storage);
         _server = await StreamServer.StartAsync(Transport, Configure(), _broker.Broker, null, limit.Token);
     }
 
@@ -109,7 +112,7 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     /// <summary>A broker that ends with the test.</summary>
     protected async Task<IBroker> NewBrokerAsync()
     {
-        var broker = await TestBroker.OpenAsync(storage);
+        var broker = await TestBroker.OpenAsync(Storage);
         _ofTest.Add(broker);
         return broker.Broker;
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
@@ -31,7 +32,7 @@ internal sealed class TestBroker : IAsyncDisposable
             case Storage.Memory:
                 return new TestBroker(new MemoryBroker(), null);
             case Storage.Kafka:
-                var kafka = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = TestKafka.Servers });
+                var kafka = TestKafka.Open(TestKafka.Servers);
                 await kafka.CheckAsync(CancellationToken.None);
                 return new TestBroker(new PrefixedBroker(kafka, $"{Guid.NewGuid():N}"[..6]), null);
             default:
@@ -58,7 +59,21 @@ internal static class TestKafka
         {
             if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } servers) return servers;
             Assert.Ignore($"no Kafka to test against: {Variable} is not set to its host:port");
-            return "";
+            throw new UnreachableException();
+        }
+    }
+
+    public static KafkaBroker Open(string servers)
+    {
+        try
+        {
+            return KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = servers });
+        }
+        catch (BrokerException exception)
+        {
+            // The native library is not there; says what to run.
+            Assert.Ignore(exception.Message);
+            throw new UnreachableException();
         }
     }
 }
