@@ -260,7 +260,8 @@ public sealed class KafkaFaultTests
         _ofTest.Add(broker);
         var configuration = new StreamingApiConfiguration(brokerUrl: _cluster.Servers, batchingResponses: true, initialisationTimeoutSeconds: 30)
         {
-            AutoRegisterDataFormats = false, DrainTimeoutSeconds = 5,
+            AutoRegisterDataFormats = false,
+            DrainTimeoutSeconds = 5,
         };
         var server = await StreamServer.StartAsync(Transport.InProcess, configuration, broker, null, Limit);
         _ofTest.Add(server);

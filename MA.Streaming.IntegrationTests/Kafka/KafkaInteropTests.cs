@@ -273,7 +273,11 @@ public sealed class KafkaInteropTests
     {
         using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(new ConsumerConfig
         {
-            BootstrapServers = _servers, GroupId = "unused", EnableAutoCommit = false, EnablePartitionEof = true, AutoOffsetReset = AutoOffsetReset.Error,
+            BootstrapServers = _servers,
+            GroupId = "unused",
+            EnableAutoCommit = false,
+            EnablePartitionEof = true,
+            AutoOffsetReset = AutoOffsetReset.Error,
         }).Build();
         var partitions = Partitions(topic);
         consumer.Assign(Enumerable.Range(0, partitions).Select(partition => new TopicPartitionOffset(topic, partition, Offset.Beginning)));
@@ -302,7 +306,8 @@ public sealed class KafkaInteropTests
         var configuration = new StreamingApiConfiguration(
             strategy, _servers, [new("one", 1), new("two", 2)], batchingResponses: true, initialisationTimeoutSeconds: 10)
         {
-            AutoRegisterDataFormats = false, DrainTimeoutSeconds = 5,
+            AutoRegisterDataFormats = false,
+            DrainTimeoutSeconds = 5,
         };
         var server = await StreamServer.StartAsync(Transport.InProcess, configuration, prefix.Length == 0 ? broker : new PrefixedBroker(broker, prefix), null, Limit);
         _ofTest.Add(server);
