@@ -1,3 +1,4 @@
+using System.Globalization;
 using Confluent.Kafka;
 using Grpc.Core;
 using MA.Streaming.Broker.Kafka;
@@ -52,40 +53,62 @@ public sealed class KafkaFaultTests
     }
 
     [Test]
-    public Task EveryBrokerDownFor20Seconds_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(async () =>
-    {
-        for (var i = 1; i <= 3; i++) await _cluster.BrokerAsync(i, "kill");
-        await Task.Delay(TimeSpan.FromSeconds(20), Limit);
-        await Task.WhenAll(Enumerable.Range(1, 3).Select(i => _cluster.BrokerAsync(i, "start")));
-    });
+    public Task EveryBrokerDownFor20Seconds_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => EveryBrokerAsync("kill"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(20), Limit);
+            await EveryBrokerAsync("start");
+        });
 
     [Test]
-    public Task LeaderKilled_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(async () =>
-    {
-        await _cluster.BrokerAsync(1, "kill");
-        await Task.Delay(TimeSpan.FromSeconds(8), Limit);
-        await _cluster.BrokerAsync(1, "start");
-    });
+    public Task LeaderKilled_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => _cluster.BrokerAsync(1, "kill"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(8), Limit);
+            await _cluster.BrokerAsync(1, "start");
+        });
 
     [Test]
-    public Task LeaderPaused_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(async () =>
-    {
-        await _cluster.BrokerAsync(2, "pause");
-        await Task.Delay(TimeSpan.FromSeconds(12), Limit);
-        await _cluster.BrokerAsync(2, "resume");
-    });
+    public Task LeaderPaused_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => _cluster.BrokerAsync(2, "pause"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(12), Limit);
+            await _cluster.BrokerAsync(2, "resume");
+        });
 
     [Test]
-    public Task ControllerRestarted_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(async () =>
+    public async Task ControllerRestarted_InTheMiddle_NothingAcknowledgedIsLost()
     {
         var status = await _cluster.ToolAsync("quorum", "describe", "--status");
-        var leader = int.Parse(status.Split('\n').Single(line => line.StartsWith("LeaderId", StringComparison.Ordinal)).Split(':')[1]);
-        await _cluster.BrokerAsync(leader, "stop");
-        await _cluster.BrokerAsync(leader, "start");
-    });
+        var leader = int.Parse(status.Split('\n').Single(line => line.StartsWith("LeaderId", StringComparison.Ordinal)).Split(':')[1], CultureInfo.InvariantCulture);
+        var stopping = Task.CompletedTask;
+        await UnderFaultAsync(
+            () =>
+            {
+                stopping = _cluster.BrokerAsync(leader, "stop");
+                return Task.CompletedTask;
+            },
+            async () =>
+            {
+                await stopping;
+                await _cluster.BrokerAsync(leader, "start");
+            });
+    }
 
     [Test]
-    public async Task EveryBrokerDown_AtStart_IsNamed()
+    public async Task EveryBrokerDown_AtStart_IsWaitedFor()
+    {
+        await EveryBrokerAsync("kill");
+        var starting = StartedAsync();
+        await EveryBrokerAsync("start");
+        await (await starting.WaitAsync(Limit)).WriteTextAsync(_dataSource, "", "there", Limit);
+    }
+
+    [Test]
+    public void EveryBrokerDown_AtStart_IsNamed()
     {
         var dead = "127.0.0.1:1";
         var error = Assert.ThrowsAsync<InitialisationException>(async () =>
@@ -94,9 +117,6 @@ public sealed class KafkaFaultTests
             await StreamServer.StartAsync(Transport.InProcess, new StreamingApiConfiguration(brokerUrl: dead), broker, null, Limit);
         });
         Assert.That(error!.Message, Does.Contain(dead).And.Contain("listing"));
-
-        // And where they are up, it starts.
-        await (await StartedAsync()).WriteTextAsync(_dataSource, "", "there", Limit);
     }
 
     [Test]
@@ -237,14 +257,17 @@ public sealed class KafkaFaultTests
     };
 
     // Writers and a reader, a fault when a fifth is written, and a look at everything when all is over.
-    private async Task UnderFaultAsync(Func<Task> fault)
+    private async Task UnderFaultAsync(Func<Task> strike, Func<Task> mend)
     {
         var server = await StartedAsync();
         var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets);
         var writing = traffic.WriteAsync(Limit);
         var reading = traffic.ReadAsync(writing, Limit);
         while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
-        await fault();
+        await strike();
+        var settled = traffic.Settled;
+        await mend();
+        Assert.That(settled, Is.LessThan(Packets), "the fault came too late");
         await writing.WaitAsync(Limit);
         await reading.WaitAsync(Limit);
         TestContext.Out.WriteLine($"{traffic.Acknowledged} acknowledged, {traffic.Failures.Count()} failed");
@@ -254,11 +277,13 @@ public sealed class KafkaFaultTests
         await traffic.VerifyAsync(await StartedAsync(), Limit);
     }
 
+    private Task EveryBrokerAsync(string action) => Task.WhenAll(Enumerable.Range(1, 3).Select(i => _cluster.BrokerAsync(i, action)));
+
     private async Task<StreamServer> StartedAsync()
     {
         var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers });
         _ofTest.Add(broker);
-        var configuration = new StreamingApiConfiguration(brokerUrl: _cluster.Servers, batchingResponses: true, initialisationTimeoutSeconds: 30)
+        var configuration = new StreamingApiConfiguration(brokerUrl: _cluster.Servers, batchingResponses: true, initialisationTimeoutSeconds: 90)
         {
             AutoRegisterDataFormats = false,
             DrainTimeoutSeconds = 5,
