@@ -111,7 +111,7 @@ public sealed class StreamApi : IAsyncDisposable
         _telemetry.ObserveReads(() => _connections.Reads);
         _telemetry.ObservePending(() => writer.PendingBytes, () => writer.PendingPackets);
         PacketWriter = new PacketWriterEndpoint(writer, _calls, limits);
-        PacketReader = new PacketReaderEndpoint(
+        PacketReaderEndpoint = new PacketReaderEndpoint(
             reader,
             _connections,
             dataSource => (id, isEvent, token) =>
@@ -134,7 +134,10 @@ public sealed class StreamApi : IAsyncDisposable
     public PacketWriterService.PacketWriterServiceBase PacketWriter { get; }
 
     /// <summary>The packet reader service.</summary>
-    public PacketReaderService.PacketReaderServiceBase PacketReader { get; }
+    public PacketReaderService.PacketReaderServiceBase PacketReader => PacketReaderEndpoint;
+
+    /// <summary>The same service, which can give bytes instead of messages too.</summary>
+    internal PacketReaderEndpoint PacketReaderEndpoint { get; }
 
     /// <summary>The connection manager service.</summary>
     public ConnectionManagerService.ConnectionManagerServiceBase ConnectionManager { get; }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Grpc.AspNetCore.Server;
+using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core;
@@ -11,6 +12,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Hosting;
@@ -78,7 +80,8 @@ internal static class GrpcServices
     {
         var grpc = services.AddGrpc();
         Add<PacketWriterService.PacketWriterServiceBase>(engine => engine.PacketWriter);
-        Add<PacketReaderService.PacketReaderServiceBase>(engine => engine.PacketReader);
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<EncodedPacketReader>, EncodedPacketReader.Methods>());
+        Add(engine => new EncodedPacketReader(engine.PacketReaderEndpoint));
         Add<ConnectionManagerService.ConnectionManagerServiceBase>(engine => engine.ConnectionManager);
         Add<SessionManagementService.SessionManagementServiceBase>(engine => engine.SessionManagement);
         Add<DataFormatManagerService.DataFormatManagerServiceBase>(engine => engine.DataFormatManager);
@@ -98,7 +101,7 @@ internal static class GrpcServices
     public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
     {
         Map<PacketWriterService.PacketWriterServiceBase>();
-        Map<PacketReaderService.PacketReaderServiceBase>();
+        Map<EncodedPacketReader>();
         Map<ConnectionManagerService.ConnectionManagerServiceBase>();
         Map<SessionManagementService.SessionManagementServiceBase>();
         Map<DataFormatManagerService.DataFormatManagerServiceBase>();

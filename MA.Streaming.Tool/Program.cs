@@ -7,15 +7,17 @@ using MA.Streaming.Tool;
 
 var root = new RootCommand(
     """
-    The telemetry Stream API: serve it, serve its keys, find out what keeps it from working.
+    The telemetry Stream API: serve it, serve its keys, find out what keeps it from working, look at sessions, follow telemetry.
 
-    Exit codes: 0 done, or stopped as asked; 1 it failed, or doctor found a problem; 2 the command line is wrong; 3 a setting is not
+    Exit codes: 0 done, or stopped as asked; 1 it failed, doctor found a problem, or there is no such session; 2 the command line is wrong; 3 a setting is not
     allowed; 4 a port cannot be opened; 5 the broker's data cannot be used; 130 or 143 cut short by a second signal.
     """)
 {
     ServeCommand.Create(),
     KeygenCommand.Create(),
     DoctorCommand.Create(),
+    SessionsCommand.Create(),
+    TailCommand.Create(),
 };
 
 // The list of commands has a line for each; what else there is to say stands in the help of the command itself.

@@ -5,10 +5,12 @@ namespace MA.Streaming.Core.Broker;
 /// <summary>
 /// Appends to the partitions of one topic and creates the topic before the first append. While it is being created, appends queue in
 /// the order of their calls (bounded by who calls: the pending bytes of unary writes, the windows of client streams); once it is
-/// there, an append goes straight to the broker.
+/// there, an append goes straight to the broker. Creation is tried again for three quarters of the time that an append may take.
 /// </summary>
 internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, TopicSpec topic, TimeSpan timeout, TimeProvider clock)
 {
+    // Who waits for an append is to hear why, which must come before they give up themselves.
+    private readonly TimeSpan _patience = timeout * 0.75;
     private readonly Lock _gate = new();
     private Queue<Waiting>? _waiting;
     private volatile bool _ready;
@@ -54,9 +56,10 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
                     directory.Add(await broker.EnsureTopicAsync(topic, CancellationToken.None).ConfigureAwait(false));
                     break;
                 }
-                catch (BrokerException exception) when (exception.IsTransient && clock.GetElapsedTime(started) < timeout)
+                catch (BrokerException exception) when (exception.IsTransient && clock.GetElapsedTime(started) < _patience)
                 {
-                    await Task.Delay(backoff.Next(), clock, CancellationToken.None).ConfigureAwait(false);
+                    var left = _patience - clock.GetElapsedTime(started);
+                    await Task.Delay(TimeSpan.FromTicks(Math.Clamp(left.Ticks, 0, backoff.Next().Ticks)), clock, CancellationToken.None).ConfigureAwait(false);
                 }
             }
 

@@ -30,6 +30,39 @@ internal sealed class PacketDecoder
         }
     }
 
+    /// <summary>Whether <see cref="Decode"/> would have a packet for these bytes.</summary>
+    public static bool IsPacket(ReadOnlySpan<byte> bytes)
+    {
+        var reader = new WireReader(bytes);
+        while (!reader.IsAtEnd)
+        {
+            if (!reader.TryReadTag(out var field, out var wireType)) return IsForParser(bytes);
+            var isPlain = (field, wireType) switch
+            {
+                (Packet.TypeFieldNumber or Packet.SessionKeyFieldNumber, WireReader.Bytes) => reader.TryReadBytes(out var text) && Utf8.IsValid(text),
+                (Packet.ContentFieldNumber, WireReader.Bytes) => reader.TryReadBytes(out _),
+                (Packet.IsEssentialFieldNumber or Packet.IdFieldNumber, WireReader.Varint) => reader.TryReadVarint(out _),
+                _ => false,
+            };
+            if (!isPlain) return IsForParser(bytes);
+        }
+
+        return true;
+    }
+
+    private static bool IsForParser(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            Packet.Parser.ParseFrom(bytes);
+            return true;
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            return false;
+        }
+    }
+
     // Null for anything but the five fields that packets always had, well formed.
     private Packet? TryDecode(ReadOnlySpan<byte> bytes)
     {

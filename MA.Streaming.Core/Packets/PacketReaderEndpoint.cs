@@ -1,5 +1,3 @@
-using Google.Protobuf.Collections;
-using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
@@ -31,27 +29,29 @@ internal sealed class PacketReaderEndpoint(
 
     /// <inheritdoc/>
     public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, "connection", essentials: false, _ => null, static r => r.Response, responseStream, context);
+        ReadPacketsAsync(request, new ResponseMessage<ReadPacketsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+
+    /// <summary>ReadPackets for a transport that sends bytes.</summary>
+    public Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
+        ReadPacketsAsync(request, new EncodedResponse(), responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadEssentials(
         ReadEssentialsRequest request, IServerStreamWriter<ReadEssentialsResponse> responseStream, ServerCallContext context) =>
-        ServeAsync(request.Connection, "connection", essentials: true, _ => null, static r => r.Response, responseStream, context);
+        ReadEssentialsAsync(request, new ResponseMessage<ReadEssentialsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+
+    /// <summary>ReadEssentials for a transport that sends bytes.</summary>
+    public Task ReadEssentials(ReadEssentialsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
+        ReadEssentialsAsync(request, new EncodedResponse(), responseStream, context);
 
     /// <inheritdoc/>
     public override Task ReadDataPackets(
-        ReadDataPacketsRequest request, IServerStreamWriter<ReadDataPacketsResponse> responseStream, ServerCallContext context)
-    {
-        if (request.Request is not { } data) throw Errors.InvalidArgument("request is missing: it needs a connection");
-        return ServeAsync(
-            data.Connection,
-            "request.connection",
-            essentials: false,
-            dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
-            static r => r.Response,
-            responseStream,
-            context);
-    }
+        ReadDataPacketsRequest request, IServerStreamWriter<ReadDataPacketsResponse> responseStream, ServerCallContext context) =>
+        ReadDataPacketsAsync(request, new ResponseMessage<ReadDataPacketsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+
+    /// <summary>ReadDataPackets for a transport that sends bytes.</summary>
+    public Task ReadDataPackets(ReadDataPacketsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
+        ReadDataPacketsAsync(request, new EncodedResponse(), responseStream, context);
 
     private StreamingApiLimits Limits => limits;
 
@@ -59,15 +59,33 @@ internal sealed class PacketReaderEndpoint(
 
     private ILogger Logger => logger;
 
+    private Task ReadPacketsAsync<T>(ReadPacketsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context) =>
+        ServeAsync(request.Connection, "connection", essentials: false, _ => null, response, responses, context);
+
+    private Task ReadEssentialsAsync<T>(ReadEssentialsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context) =>
+        ServeAsync(request.Connection, "connection", essentials: true, _ => null, response, responses, context);
+
+    private Task ReadDataPacketsAsync<T>(ReadDataPacketsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context)
+    {
+        if (request.Request is not { } data) throw Errors.InvalidArgument("request is missing: it needs a connection");
+        return ServeAsync(
+            data.Connection,
+            "request.connection",
+            essentials: false,
+            dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
+            response,
+            responses,
+            context);
+    }
+
     private async Task ServeAsync<T>(
         API.Connection? requested,
         string field,
         bool essentials,
         Func<string, PacketFilter?> filterOf,
-        Func<T, RepeatedField<PacketResponse>> packetsOf,
+        IResponse<T> response,
         IServerStreamWriter<T> responses,
         ServerCallContext context)
-        where T : class, new()
     {
         using var call = calls.Enter();
         if (requested is null) throw Errors.InvalidArgument($"{field} is missing");
@@ -93,7 +111,7 @@ internal sealed class PacketReaderEndpoint(
                 ? await reader.PlanEssentialsAsync(details, ended.Token).ConfigureAwait(false)
                 : await reader.PlanAsync(details, ended.Token).ConfigureAwait(false);
             await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
-            var writer = new ResponseWriter<T>(this, responses, packetsOf, details.DataSource, essentials, abandoned.Token);
+            var writer = new ResponseWriter<T>(this, response, responses, details.DataSource, essentials, abandoned.Token);
             var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
             await using var disposing = batches.ConfigureAwait(false);
             try
@@ -129,7 +147,6 @@ internal sealed class PacketReaderEndpoint(
 
     // Writes while the next batch is being waited for. If writing fails, that wait is ended first: its enumerator is about to be disposed.
     private static async ValueTask<bool> FlushAndWaitAsync<T>(Task<bool> next, ResponseWriter<T> writer, CancellationTokenSource ended)
-        where T : class, new()
     {
         try
         {
@@ -147,19 +164,11 @@ internal sealed class PacketReaderEndpoint(
 
     /// <summary>Collects the packets of one response and writes it.</summary>
     private sealed class ResponseWriter<T>(
-        PacketReaderEndpoint endpoint,
-        IServerStreamWriter<T> responses,
-        Func<T, RepeatedField<PacketResponse>> packetsOf,
-        string dataSource,
-        bool essentials,
-        CancellationToken cancellationToken)
-        where T : class, new()
+        PacketReaderEndpoint endpoint, IResponse<T> response, IServerStreamWriter<T> responses, string dataSource, bool essentials, CancellationToken cancellationToken)
     {
         /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
         private const int OverheadBytes = 48;
 
-        private readonly PacketDecoder _decoder = new();
-        private T _response = NewResponse(endpoint, packetsOf);
         private int _bytes;
         private bool _warned;
         private string _stream = "";
@@ -191,51 +200,30 @@ internal sealed class PacketReaderEndpoint(
                     if (!await passes.ConfigureAwait(false)) continue;
                 }
 
-                if (_decoder.Decode(value.Span) is not { } packet)
+                if (response.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || response.Count >= endpoint._responsePacketsMax))
+                    await FlushAsync().ConfigureAwait(false);
+                if (!response.TryAdd(value.Span, stream, record, batch.Source.Partition))
                 {
                     Skip(batch.Source, record);
                     continue;
                 }
 
-                var packets = packetsOf(_response);
-                if (packets.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || packets.Count >= endpoint._responsePacketsMax))
-                {
-                    await FlushAsync().ConfigureAwait(false);
-                    packets = packetsOf(_response);
-                }
-
-                packets.Add(new PacketResponse
-                {
-                    Packet = packet,
-                    Stream = stream,
-                    SubmitTime = Timestamp.FromDateTimeOffset(record.Timestamp),
-                    Offset = record.Offset,
-                    Partition = batch.Source.Partition,
-                });
                 _bytes += value.Length + overhead;
                 _streamPackets++;
             }
 
-            if (packetsOf(_response).Count >= PacketsEnough || _bytes >= BytesEnough) await FlushAsync().ConfigureAwait(false);
+            if (response.Count >= PacketsEnough || _bytes >= BytesEnough) await FlushAsync().ConfigureAwait(false);
         }
 
         public ValueTask FlushAsync()
         {
-            if (packetsOf(_response).Count == 0) return default;
+            if (response.Count == 0) return default;
             CountDelivered();
-            var response = _response;
-            _response = NewResponse(endpoint, packetsOf);
             _bytes = 0;
-            var write = responses.WriteAsync(response, cancellationToken);
-            return write.IsCompletedSuccessfully ? default : AwaitAsync(write);
-        }
-
-        // A list that will never hold more than one packet needs no room for more.
-        private static T NewResponse(PacketReaderEndpoint endpoint, Func<T, RepeatedField<PacketResponse>> packetsOf)
-        {
-            var response = new T();
-            if (endpoint._responsePacketsMax == 1) packetsOf(response).Capacity = 1;
-            return response;
+            var write = responses.WriteAsync(response.Take(), cancellationToken);
+            if (!write.IsCompletedSuccessfully) return AwaitAsync(write);
+            response.Written();
+            return default;
         }
 
         private async ValueTask AwaitAsync(Task write)
@@ -244,6 +232,7 @@ internal sealed class PacketReaderEndpoint(
             try
             {
                 await write.ConfigureAwait(false);
+                response.Written();
             }
             finally
             {

@@ -86,6 +86,23 @@ internal sealed class TopicAppenderTests
     }
 
     [Test]
+    public async Task AppendAsync_CreationFailsForGood_SaysWhyBeforeTheAppendTimesOut()
+    {
+        var clock = new ManualClock();
+        var started = clock.GetUtcNow();
+        _broker.BeforeEnsure = _ => Task.FromException(new BrokerException(BrokerError.Unavailable, "down"));
+        var append = Appender(clock).AppendAsync(Target, Record(0)).AsTask();
+        while (!append.IsCompleted)
+        {
+            await Task.WhenAny(append, clock.TimersAsync(1)).WithDeadline();
+            clock.Advance(TimeSpan.FromMilliseconds(100));
+        }
+
+        Assert.That(Assert.ThrowsAsync<BrokerException>(() => append.WithDeadline())!.Message, Is.EqualTo("down"));
+        Assert.That(clock.GetUtcNow() - started, Is.EqualTo(TimeSpan.FromSeconds(22.5)).Within(TimeSpan.FromSeconds(1)));
+    }
+
+    [Test]
     public async Task AppendAsync_TopicWasDeleted_CreatesItAnew()
     {
         var appender = Appender();

@@ -66,6 +66,7 @@ public sealed class PacketDecoderTests
             var expected = Parse(bytes);
             var actual = decoder.Decode(bytes);
             if (!Equals(actual, expected)) Assert.Fail($"round {i}: {Convert.ToHexString(bytes)} is {actual?.ToString() ?? "no packet"}, not {expected?.ToString() ?? "none"}");
+            if (PacketDecoder.IsPacket(bytes) != expected is not null) Assert.Fail($"round {i}: {Convert.ToHexString(bytes)} is {(expected is null ? "no" : "a")} packet");
         }
 
         static Packet? Parse(byte[] bytes)

@@ -9,7 +9,7 @@ public static class BenchmarkProgram
         usage: dotnet run --project benchmarks/MA.Streaming.Benchmarks -c Release [-- NAMES… OPTIONS]
 
           NAMES            the benchmarks to run, or beginnings of their names; all when there is none
-          --list           the benchmarks there are
+          --list           the benchmarks there are; those of Kafka where STREAM_API_TEST_KAFKA has its host:port
           --dry            every benchmark tiny, to see that it works; its figures mean nothing
           --rounds N       measured rounds of each arm, 1 to 1000 (default 5)
           --json FILE      writes every sample and the facts of the machine

@@ -24,7 +24,7 @@ internal static class DurableApiBenchmarks
             async scale =>
             {
                 var log = await DurableLog.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }, partitions: 1);
-                return new Arms(() => DeliverAsync(log, scale.Time(Time)), () => FlushAtARate(scale), log);
+                return new Arms(() => DeliverAsync(log.Broker, log.Partitions[0], scale.Time(Time), RecordsASecond), () => FlushAtARate(scale), log);
             }),
         new(
             "durable-latency-api",
@@ -75,15 +75,15 @@ internal static class DurableApiBenchmarks
     private static async Task<Engine> StartAsync(Scale scale, bool batching = true) =>
         await Engine.StartAsync(await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }), batching);
 
-    private static async Task<Sample> DeliverAsync(DurableLog log, TimeSpan time)
+    /// <summary>From append to batch, at a steady rate.</summary>
+    public static async Task<Sample> DeliverAsync(IBroker broker, TopicPartition source, TimeSpan time, int recordsASecond)
     {
-        var records = (int)(time.TotalSeconds * RecordsASecond);
+        var records = (int)(time.TotalSeconds * recordsASecond);
         var (sent, taken) = (new long[records], new long[records]);
-        var source = log.Partitions[0];
-        var first = (await log.Broker.GetWatermarksAsync([source], default))[0].High;
+        var first = (await broker.GetWatermarksAsync([source], default))[0].High;
         var reading = Task.Run(async () =>
         {
-            await foreach (var batch in log.Broker.ReadAsync(new ReadRequest([new Position(source, first)], 1 << 20, ToHighWatermark: false), default))
+            await foreach (var batch in broker.ReadAsync(new ReadRequest([new Position(source, first)], 1 << 20, ToHighWatermark: false), default))
             {
                 var now = Stopwatch.GetTimestamp();
                 foreach (var record in batch.Records) taken[record.Offset - first] = now;
@@ -96,10 +96,10 @@ internal static class DurableApiBenchmarks
         for (var i = 0; i < records; i++)
         {
             // Busy: a sleep is ten times longer than the pause between two records.
-            var due = started + (i * Stopwatch.Frequency / RecordsASecond);
+            var due = started + (i * Stopwatch.Frequency / recordsASecond);
             while (Stopwatch.GetTimestamp() < due) Thread.Yield();
             sent[i] = Stopwatch.GetTimestamp();
-            last = log.Broker.AppendAsync(source, payload, default);
+            last = broker.AppendAsync(source, payload, default);
         }
 
         var elapsed = Stopwatch.GetElapsedTime(started);

@@ -16,5 +16,6 @@ internal static class Suite
         .. DurableApiBenchmarks.All,
         .. DurableReadBenchmarks.All,
         .. DurableStartBenchmarks.All,
+        .. KafkaBenchmarks.All,
     ];
 }
