@@ -111,6 +111,7 @@ public sealed class BackpressureTests(Transport transport, StreamCreationStrateg
     {
         // Over the network the client itself needs the thread pool that these calls block.
         if (Transport != Transport.InProcess) return;
+        if (Storage == Storage.Kafka) Assert.Ignore("Kafka's admin client answers on the thread pool: blocked threads wait until it has grown");
 
         // A server of its own: the first session makes the topic, which must not need the thread pool either.
         var server = await StartAsync(Configure());

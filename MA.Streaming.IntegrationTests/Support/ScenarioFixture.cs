@@ -8,8 +8,9 @@ using NUnit.Framework;
 namespace MA.Streaming.IntegrationTests.Support;
 
 /// <summary>
-/// A suite that runs in memory on every transport with both strategies, and once on disk. The tests of a fixture share one server and keep apart by data sources of
-/// their own; a test that needs another configuration starts a server of its own. Every test has <see cref="Limit"/> as its deadline.
+/// A suite that runs in memory on every transport with both strategies, and once on disk and on Kafka. The tests of a fixture share one
+/// server and keep apart by data sources of their own; a test that needs another configuration starts a server of its own. Every test
+/// has <see cref="Limit"/> as its deadline.
 /// </summary>
 public abstract class ScenarioFixture(Transport transport, StreamCreationStrategy strategy, Storage storage)
 {
@@ -21,22 +22,29 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     private CancellationTokenSource _limit = null!;
     private string? _dataSource;
 
-    /// <summary>In memory the transports × the strategies; on disk each scenario once.</summary>
+    /// <summary>In memory the transports × the strategies; on disk and on Kafka each scenario once.</summary>
     public static IEnumerable<TestFixtureData> Variants { get; } =
     [
         .. from transport in Enum.GetValues<Transport>()
            from strategy in Enum.GetValues<StreamCreationStrategy>()
            select new TestFixtureData(transport, strategy, Storage.Memory),
         new TestFixtureData(Transport.InProcess, StreamCreationStrategy.TopicBased, Storage.Embedded),
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.TopicBased, Storage.Kafka),
     ];
 
-    /// <summary>The same, and where it matters where things are, on disk with the other strategy too.</summary>
+    /// <summary>The same, and where it matters where things are, on disk and on Kafka with the other strategy too.</summary>
     public static IEnumerable<TestFixtureData> LayoutVariants { get; } =
-        [.. Variants, new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Embedded)];
+    [
+        .. Variants,
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Embedded),
+        new TestFixtureData(Transport.InProcess, StreamCreationStrategy.PartitionBased, Storage.Kafka),
+    ];
 
     protected Transport Transport { get; } = transport;
 
     protected StreamCreationStrategy Strategy { get; } = strategy;
+
+    protected Storage Storage { get; } = storage;
 
     protected bool IsPartitionBased => Strategy == StreamCreationStrategy.PartitionBased;
 
@@ -52,15 +60,16 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     public async Task StartSharedServer()
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        _broker = await TestBroker.OpenAsync(storage);
+        _broker = await TestBroker.OpenAsync(Storage);
         _server = await StreamServer.StartAsync(Transport, Configure(), _broker.Broker, null, limit.Token);
     }
 
     [OneTimeTearDown]
     public async Task StopSharedServer()
     {
-        await _server.DisposeAsync();
-        await _broker.DisposeAsync();
+        // There is none where the fixture was skipped.
+        if (_server is not null) await _server.DisposeAsync();
+        if (_broker is not null) await _broker.DisposeAsync();
     }
 
     [SetUp]
@@ -103,7 +112,7 @@ public abstract class ScenarioFixture(Transport transport, StreamCreationStrateg
     /// <summary>A broker that ends with the test.</summary>
     protected async Task<IBroker> NewBrokerAsync()
     {
-        var broker = await TestBroker.OpenAsync(storage);
+        var broker = await TestBroker.OpenAsync(Storage);
         _ofTest.Add(broker);
         return broker.Broker;
     }

@@ -1,0 +1,295 @@
+using System.Globalization;
+using Confluent.Kafka;
+using Grpc.Core;
+using MA.Streaming.Broker.Kafka;
+using MA.Streaming.Core;
+using MA.Streaming.Core.Configs;
+using MA.Streaming.IntegrationTests.Support;
+using NUnit.Framework;
+using static MA.Streaming.IntegrationTests.Support.Clients;
+
+namespace MA.Streaming.IntegrationTests.Kafka;
+
+/// <summary>Three real brokers that fail. Acknowledged: there exactly once. Failed: at most once. Readers lose and repeat nothing.</summary>
+[TestFixture]
+[Category("KafkaFaults")]
+[NonParallelizable]
+public sealed class KafkaFaultTests
+{
+    private const int Packets = 100_000;
+    private const int Writers = 8;
+
+    private static readonly StatusCode[] FaultStatuses = [StatusCode.Unavailable, StatusCode.ResourceExhausted];
+
+    private readonly List<IAsyncDisposable> _ofTest = [];
+    private KafkaCluster _cluster = null!;
+    private CancellationTokenSource _limit = null!;
+    private string _dataSource = "";
+
+    private CancellationToken Limit => _limit.Token;
+
+    [OneTimeSetUp]
+    public async Task StartCluster() => _cluster = await KafkaCluster.StartAsync(3, "--secure");
+
+    [OneTimeTearDown]
+    public async Task StopCluster()
+    {
+        if (_cluster is not null) await _cluster.DisposeAsync();
+    }
+
+    [SetUp]
+    public void Begin()
+    {
+        _limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        _dataSource = $"Car{Guid.NewGuid():N}"[..12];
+    }
+
+    [TearDown]
+    public async Task End()
+    {
+        for (var i = _ofTest.Count - 1; i >= 0; i--) await _ofTest[i].DisposeAsync();
+        _ofTest.Clear();
+        _limit.Dispose();
+    }
+
+    [Test]
+    public Task EveryBrokerDownFor20Seconds_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => EveryBrokerAsync("kill"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(20), Limit);
+            await EveryBrokerAsync("start");
+        });
+
+    [Test]
+    public Task LeaderKilled_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => _cluster.BrokerAsync(1, "kill"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(8), Limit);
+            await _cluster.BrokerAsync(1, "start");
+        });
+
+    [Test]
+    public Task LeaderPaused_InTheMiddle_NothingAcknowledgedIsLost() => UnderFaultAsync(
+        () => _cluster.BrokerAsync(2, "pause"),
+        async () =>
+        {
+            await Task.Delay(TimeSpan.FromSeconds(12), Limit);
+            await _cluster.BrokerAsync(2, "resume");
+        });
+
+    [Test]
+    public async Task ControllerRestarted_InTheMiddle_NothingAcknowledgedIsLost()
+    {
+        var status = await _cluster.ToolAsync("quorum", "describe", "--status");
+        var leader = int.Parse(status.Split('\n').Single(line => line.StartsWith("LeaderId", StringComparison.Ordinal)).Split(':')[1], CultureInfo.InvariantCulture);
+        var stopping = Task.CompletedTask;
+        await UnderFaultAsync(
+            () =>
+            {
+                stopping = _cluster.BrokerAsync(leader, "stop");
+                return Task.CompletedTask;
+            },
+            async () =>
+            {
+                await stopping;
+                await _cluster.BrokerAsync(leader, "start");
+            });
+    }
+
+    [Test]
+    public async Task EveryBrokerDown_AtStart_IsWaitedFor()
+    {
+        await EveryBrokerAsync("kill");
+        var starting = StartedAsync();
+        await EveryBrokerAsync("start");
+        await (await starting.WaitAsync(Limit)).WriteTextAsync(_dataSource, "", "there", Limit);
+    }
+
+    [Test]
+    public void EveryBrokerDown_AtStart_IsNamed()
+    {
+        var dead = "127.0.0.1:1";
+        var error = Assert.ThrowsAsync<InitialisationException>(async () =>
+        {
+            await using var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = dead });
+            await StreamServer.StartAsync(Transport.InProcess, new StreamingApiConfiguration(brokerUrl: dead), broker, null, Limit);
+        });
+        Assert.That(error!.Message, Does.Contain(dead).And.Contain("listing"));
+    }
+
+    [Test]
+    public async Task PacketTooLarge_ForTheTopic_IsRefusedWithSizeAndHurtsNoOther()
+    {
+        var server = await StartedAsync();
+        await server.WriteTextAsync(_dataSource, "", "before", Limit);
+        var random = new byte[2 << 20];
+        new Random(1).NextBytes(random);
+        var packet = new OpenData.Packet { Type = "RawCANData", Content = Google.Protobuf.ByteString.CopyFrom(random) };
+        AssertFailure(await FailureOfAsync(() => server.WriteAsync(_dataSource, "", packet, Limit)), StatusCode.InvalidArgument, "bytes");
+
+        // A topic that takes less than its broker.
+        await _cluster.ToolAsync("configs", "--alter", "--entity-type", "topics", "--entity-name", _dataSource, "--add-config", "max.message.bytes=10000");
+        var half = new OpenData.Packet { Type = "RawCANData", Content = Google.Protobuf.ByteString.CopyFrom(random.AsSpan(0, 500_000)) };
+        AssertFailure(await FailureOfAsync(() => server.WriteAsync(_dataSource, "", half, Limit)), StatusCode.InvalidArgument, _dataSource, "max.message.bytes");
+        await server.WriteTextAsync(_dataSource, "", "after", Limit);
+        var texts = (await server.Broker.StoredAsync(new(_dataSource, 0), Limit)).Select(record => record.Text);
+        Assert.That(texts, Is.EqualTo(new[] { "before", "after" }));
+    }
+
+    [Test]
+    public async Task TopicDeleted_UnderAReader_EndsItAndIsMadeAnewByTheNextWrite()
+    {
+        var server = await StartedAsync();
+        for (var i = 0; i < 100; i++) await server.WriteTextAsync(_dataSource, "", $"{i}", Limit);
+        using var read = await server.ReadAsync(new() { DataSource = _dataSource }, Limit);
+        await read.TakeAsync(100);
+        var end = FailureOfAsync(() => read.NextAsync());
+        await _cluster.ToolAsync("topics", "--delete", "--topic", _dataSource);
+        AssertFailure(await end.WaitAsync(Limit), StatusCode.OutOfRange, _dataSource, "deleted");
+
+        // The first write may still meet the topic that is gone; it says so, and the next one makes it anew.
+        while (true)
+        {
+            try
+            {
+                await server.WriteTextAsync(_dataSource, "", "anew", Limit);
+                break;
+            }
+            catch (RpcException exception) when (exception.StatusCode == StatusCode.Unavailable)
+            {
+                await Task.Delay(100, Limit);
+            }
+        }
+
+        using var again = await server.ReadAsync(new() { DataSource = _dataSource }, Limit);
+        Assert.That(await again.TextsAsync(1), Is.EqualTo(new[] { "anew" }));
+    }
+
+    [Test]
+    public async Task Retention_OvertakesAReader_EndsItWithTheRangeAndWhatIsLeft()
+    {
+        // More than is read ahead anywhere: by the reader, by its client library, and on the way.
+        var server = await StartedAsync();
+        using var read = await server.ReadAsync(new() { DataSource = _dataSource }, Limit);
+        await server.WriteTextAsync(_dataSource, "", "first", Limit);
+        Assert.That(await read.TextsAsync(1), Is.EqualTo(new[] { "first" }));
+        var random = new Random(1);
+        var bytes = new byte[100_000];
+        for (var i = 0; i < 1500; i++)
+        {
+            random.NextBytes(bytes);
+            await server.WriteAsync(_dataSource, "", new() { Type = "RawCANData", Content = Google.Protobuf.ByteString.CopyFrom(bytes) }, Limit);
+        }
+
+        using (var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _cluster.Servers }).Build())
+            await admin.DeleteRecordsAsync([new TopicPartitionOffset(_dataSource, 0, 1490)]);
+        var failure = await FailureOfAsync(async () =>
+        {
+            while (true) await read.NextAsync();
+        });
+        AssertFailure(failure, StatusCode.OutOfRange, _dataSource, "1490", "retention");
+        using var again = await server.ReadAsync(new() { DataSource = _dataSource }, Limit);
+        Assert.That((await again.TakeAsync(11)).Select(packet => packet.Packet.Content.Length), Is.All.EqualTo(100_000));
+    }
+
+    [Test]
+    public async Task UserWithoutRights_IsRefusedWithTopicAndOperation()
+    {
+        await _cluster.ToolAsync("acls", "--add", "--allow-principal", "User:reader", "--operation", "Describe", "--topic", "*");
+        await (await StartedAsync()).WriteTextAsync(_dataSource, "", "theirs", Limit);
+
+        // May see that the topic is there, and no more.
+        await using var broker = KafkaBroker.Open(Secure("reader", "reader-secret"));
+        var write = Assert.ThrowsAsync<Core.Broker.BrokerException>(
+            async () => await broker.AppendAsync(new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), new byte[1]), Limit));
+        var read = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.StoredAsync(new(_dataSource, 0), Limit));
+        var create = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.EnsureTopicAsync(new($"{_dataSource}.new"), Limit));
+        using (Assert.EnterMultipleScope())
+        {
+            foreach (var (error, operation) in new[] { (write, "writing"), (read, "reading"), (create, "creating") })
+            {
+                Assert.That(error!.Error, Is.EqualTo(Core.Broker.BrokerError.Denied), error.Message);
+                Assert.That(error.Message, Does.Contain(_dataSource).And.Contain(operation).And.Not.Contain("reader-secret"));
+            }
+        }
+
+        // With the rights it needs the same broker writes and reads.
+        foreach (var operation in new[] { "Read", "Write" })
+            await _cluster.ToolAsync("acls", "--add", "--allow-principal", "User:reader", "--operation", operation, "--topic", _dataSource);
+        while (true)
+        {
+            try
+            {
+                await broker.AppendAsync(new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), Google.Protobuf.MessageExtensions.ToByteArray(TextPacket("mine"))), Limit);
+                break;
+            }
+            catch (Core.Broker.BrokerException exception) when (exception.Error == Core.Broker.BrokerError.Denied)
+            {
+                await Task.Delay(100, Limit);
+            }
+        }
+
+        Assert.That((await broker.StoredAsync(new(_dataSource, 0), Limit)).Select(record => record.Text), Is.EqualTo(new[] { "theirs", "mine" }));
+    }
+
+    [Test]
+    public async Task WrongPassword_AtStart_IsSaidWithoutThePassword()
+    {
+        await using var broker = KafkaBroker.Open(Secure("writer", "not-the-secret"));
+        var error = Assert.ThrowsAsync<InitialisationException>(
+            async () => await StreamServer.StartAsync(Transport.InProcess, new StreamingApiConfiguration(brokerUrl: _cluster.SecureServers), broker, null, Limit));
+        Assert.That(error!.Message, Does.Contain("uthentication").And.Not.Contain("not-the-secret"));
+    }
+
+    private KafkaBrokerOptions Secure(string user, string password) => new()
+    {
+        BootstrapServers = _cluster.SecureServers,
+        Kafka = new KafkaOptions
+        {
+            SecurityProtocol = "sasl_ssl",
+            SaslMechanism = "SCRAM-SHA-256",
+            SaslUsername = user,
+            SaslPassword = password,
+            SslCaLocation = _cluster.CertificateOfAuthority,
+        },
+    };
+
+    // Writers and a reader, a fault when a fifth is written, and a look at everything when all is over.
+    private async Task UnderFaultAsync(Func<Task> strike, Func<Task> mend)
+    {
+        var server = await StartedAsync();
+        var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets);
+        var writing = traffic.WriteAsync(Limit);
+        var reading = traffic.ReadAsync(writing, Limit);
+        while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
+        await strike();
+        var settled = traffic.Settled;
+        await mend();
+        Assert.That(settled, Is.LessThan(Packets), "the fault came too late");
+        await writing.WaitAsync(Limit);
+        await reading.WaitAsync(Limit);
+        TestContext.Out.WriteLine($"{traffic.Acknowledged} acknowledged, {traffic.Failures.Count()} failed");
+        Assert.That(traffic.Settled, Is.EqualTo(Packets));
+        Assert.That(traffic.Failures, Is.All.AnyOf(FaultStatuses.Cast<object>().ToArray()));
+        Assert.That(traffic.Acknowledged, Is.GreaterThan(Packets / 5));
+        await traffic.VerifyAsync(await StartedAsync(), Limit);
+    }
+
+    private Task EveryBrokerAsync(string action) => Task.WhenAll(Enumerable.Range(1, 3).Select(i => _cluster.BrokerAsync(i, action)));
+
+    private async Task<StreamServer> StartedAsync()
+    {
+        var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers });
+        _ofTest.Add(broker);
+        var configuration = new StreamingApiConfiguration(brokerUrl: _cluster.Servers, batchingResponses: true, initialisationTimeoutSeconds: 90)
+        {
+            AutoRegisterDataFormats = false,
+            DrainTimeoutSeconds = 5,
+        };
+        var server = await StreamServer.StartAsync(Transport.InProcess, configuration, broker, null, Limit);
+        _ofTest.Add(server);
+        return server;
+    }
+}
