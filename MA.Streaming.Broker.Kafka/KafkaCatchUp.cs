@@ -23,6 +23,9 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
 
     private static readonly TimeSpan PollTime = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(50);
+    /// <summary>How long what was brought waits for partitions of which nothing was heard: two fetches.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
+
     private static readonly TimeSpan LongestTurn = TimeSpan.FromMilliseconds(500);
 
     private readonly KafkaBrokerOptions _options;
@@ -172,26 +175,33 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
     private void Serve(KafkaReader reader, KafkaConsumer<ReaderPosition> consumer)
     {
         var (began, brought) = (_clock.GetTimestamp(), 0L);
-        var pending = new Pending();
-        while (true)
+        var pending = new Pending(_clock);
+        try
         {
-            Begin(reader.TakeBehind(), consumer, pending);
-            consumer.Remove([.. consumer.Sources.Where(source => consumer.OwnerOf(source)!.IsDeleted)]);
-            if (consumer.Count == 0 || reader.HasLeft) return;
-            lock (_gate)
+            while (true)
             {
-                if (_isStopping) return;
-                var isTurnOver = _waiting.Count > 0
-                    && (reader.IsFull || (brought > 0 && (brought >= reader.ReadAhead || _clock.GetElapsedTime(began) > Turn)) || _clock.GetElapsedTime(began) > LongestTurn);
-                if (isTurnOver) return;
-                if (IsEnough(reader, pending))
+                Begin(reader.TakeBehind(), consumer, pending);
+                consumer.Remove([.. consumer.Sources.Where(source => consumer.OwnerOf(source)!.IsDeleted)]);
+                if (consumer.Count == 0 || reader.HasLeft) return;
+                lock (_gate)
                 {
-                    Monitor.Wait(_gate, PollTime);
-                    continue;
+                    if (_isStopping) return;
+                    var isTurnOver = _waiting.Count > 0
+                        && (reader.IsFull || (brought > 0 && (brought >= reader.ReadAhead || _clock.GetElapsedTime(began) > Turn)) || _clock.GetElapsedTime(began) > LongestTurn);
+                    if (isTurnOver) return;
+                    if (IsEnough(reader, pending))
+                    {
+                        Monitor.Wait(_gate, PollTime);
+                        continue;
+                    }
                 }
-            }
 
-            brought += Read(reader, consumer, pending);
+                brought += Read(reader, consumer, pending);
+            }
+        }
+        finally
+        {
+            pending.Announce();
         }
     }
 
@@ -204,6 +214,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             if (IsCaughtUp(position, position.Wanted))
             {
                 position.Reader.CaughtUp(position);
+                position.Reader.Wake(position);
                 continue;
             }
 
@@ -235,7 +246,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             {
                 Bring(pending, consumer);
                 pending.Announce();
-                Failed(consumer, exception);
+                Failed(pending, consumer, exception);
                 return brought;
             }
 
@@ -247,7 +258,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             if (result.IsPartitionEOF)
             {
                 Bring(pending, consumer);
-                ReachedEnd(consumer, position, result.Offset.Value);
+                ReachedEnd(pending, consumer, position, result.Offset.Value);
                 continue;
             }
 
@@ -256,7 +267,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             {
                 // Only records that Kafka keeps to itself stood before the end.
                 Bring(pending, consumer);
-                ReachedEnd(consumer, position, position.End);
+                ReachedEnd(pending, consumer, position, position.End);
                 continue;
             }
 
@@ -270,7 +281,8 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         }
 
         Bring(pending, consumer);
-        pending.Announce();
+        if (pending.Waited > Patience) pending.Unheard.Clear(); // They may have no leader: nobody waits for them twice.
+        if (pending.Unheard.Count == 0 || IsEnough(reader, pending)) pending.Announce();
         return brought;
     }
 
@@ -280,22 +292,25 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         var chunk = new Chunk(position.Wanted, pending.Records[^1].Offset + 1, [.. pending.Records], null);
         pending.Clear();
         position.Reader.Bring(position, chunk);
+        if (IsCaughtUp(position, chunk.Next)) EndOf(position, consumer);
         pending.Brought(position);
-        if (!IsCaughtUp(position, chunk.Next)) return;
+    }
+
+    private static void EndOf(ReaderPosition position, KafkaConsumer<ReaderPosition> consumer)
+    {
         consumer.Remove([position.Source]);
         position.Reader.CaughtUp(position);
     }
 
-    private static void Bring(ReaderPosition position, Chunk chunk)
-    {
-        position.Reader.Bring(position, chunk);
-        position.Reader.Wake(position);
-    }
-
     // At the end of the log: from here on the tail reads it.
-    private void ReachedEnd(KafkaConsumer<ReaderPosition> consumer, ReaderPosition position, long end)
+    private void ReachedEnd(Pending pending, KafkaConsumer<ReaderPosition> consumer, ReaderPosition position, long end)
     {
-        if (end > position.Wanted) Bring(position, new Chunk(position.Wanted, Math.Min(end, position.End), [], null));
+        if (end > position.Wanted)
+        {
+            position.Reader.Bring(position, new Chunk(position.Wanted, Math.Min(end, position.End), [], null));
+            pending.Brought(position);
+        }
+
         if (!position.Reader.IsBounded)
         {
             _tail.Follow(position.Source, end);
@@ -306,11 +321,11 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             return; // A leader that has not the whole log yet, or an open transaction.
         }
 
-        consumer.Remove([position.Source]);
-        position.Reader.CaughtUp(position);
+        EndOf(position, consumer);
+        pending.Brought(position);
     }
 
-    private void Failed(KafkaConsumer<ReaderPosition> consumer, ConsumeException exception)
+    private void Failed(Pending pending, KafkaConsumer<ReaderPosition> consumer, ConsumeException exception)
     {
         var error = exception.Error;
         if (error.IsFatal) throw new KafkaException(error);
@@ -320,7 +335,7 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         switch (error.Code)
         {
             case ErrorCode.Local_AutoOffsetReset or ErrorCode.OffsetOutOfRange or ErrorCode.Local_LogTruncation:
-                Overtaken(consumer, position);
+                Overtaken(pending, consumer, position);
                 break;
             case var code when KafkaErrors.KindOf(code) == BrokerError.NoSuchTopic:
                 _suspect(source);
@@ -332,23 +347,17 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
         }
     }
 
-    private void Overtaken(KafkaConsumer<ReaderPosition> consumer, ReaderPosition position)
+    private void Overtaken(Pending pending, KafkaConsumer<ReaderPosition> consumer, ReaderPosition position)
     {
         var (source, next) = (position.Source, position.Wanted);
         var marks = consumer.Watermarks(source);
         if (marks is not null && marks.Low.Value > next)
         {
             var low = marks.Low.Value;
-            Bring(position, new Chunk(next, low, [], new MissingRange(next, low, MissingReason.Retention)));
-            if (IsCaughtUp(position, low))
-            {
-                consumer.Remove([source]);
-                position.Reader.CaughtUp(position);
-            }
-            else
-            {
-                consumer.Restart(source, low);
-            }
+            position.Reader.Bring(position, new Chunk(next, low, [], new MissingRange(next, low, MissingReason.Retention)));
+            if (IsCaughtUp(position, low)) EndOf(position, consumer);
+            else consumer.Restart(source, low);
+            pending.Brought(position);
         }
         else if (marks is not null && marks.High.Value < next)
         {
@@ -378,9 +387,13 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
     }
 
     /// <summary>What a turn is at: records of one position that are not yet brought, and the positions of which nothing was heard.</summary>
-    private sealed class Pending
+    private sealed class Pending(TimeProvider clock)
     {
         private readonly List<ReaderPosition> _brought = [];
+        private long _since;
+
+        /// <summary>How long what was brought has been kept from its reader.</summary>
+        public TimeSpan Waited => _brought.Count == 0 ? TimeSpan.Zero : clock.GetElapsedTime(_since);
 
         public HashSet<ReaderPosition> Unheard { get; } = [];
 
@@ -397,9 +410,10 @@ internal sealed class KafkaCatchUp : IAsyncDisposable
             Bytes += Chunk.CostOf(record);
         }
 
-        /// <summary>Its reader hears of it when something of every position is there, so that each has its turn before one has two.</summary>
+        /// <summary>Its reader hears of it when something of every position is there, or nothing, so that each has its turn before one has two.</summary>
         public void Brought(ReaderPosition position)
         {
+            if (_brought.Count == 0) _since = clock.GetTimestamp();
             _brought.Add(position);
             if (Unheard.Count == 0) Announce();
         }

@@ -221,11 +221,10 @@ internal sealed class KafkaReader : IValueTaskSource
         }
     }
 
-    /// <summary>A catch-up consumer is done with a position: the tail has what follows, or the read ends there.</summary>
+    /// <summary>A catch-up consumer is done with a position: the tail has what follows, or the read ends there. Who reads is woken separately.</summary>
     public void CaughtUp(ReaderPosition position)
     {
         lock (_gate) position.IsBehind = false;
-        Wake(position);
     }
 
     public void Fail(ReaderPosition position, BrokerException failure)
