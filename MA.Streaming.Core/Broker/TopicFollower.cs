@@ -119,13 +119,6 @@ internal sealed class TopicFollower : IAsyncDisposable
 
                 await ReadAsync(goal, backoff, stop).ConfigureAwait(false);
             }
-            catch (BrokerException exception)
-            {
-                LastError = exception;
-                var delay = backoff.Next();
-                _logger.FollowFailed(_topic, delay, exception);
-                await Task.Delay(delay, _clock, stop).ConfigureAwait(false);
-            }
             catch (OperationCanceledException) when (!stop.IsCancellationRequested)
             {
                 // The topic has grown: read on with its new partitions.
@@ -133,6 +126,14 @@ internal sealed class TopicFollower : IAsyncDisposable
             catch (ObjectDisposedException)
             {
                 return; // The broker is gone, and with it everything to follow.
+            }
+            catch (Exception exception) when (exception is not (OperationCanceledException or OutOfMemoryException))
+            {
+                // Also what no broker should throw: a follower that ended would leave everybody waiting who needs what it folds.
+                LastError = exception;
+                var delay = backoff.Next();
+                _logger.FollowFailed(_topic, delay, exception);
+                await Task.Delay(delay, _clock, stop).ConfigureAwait(false);
             }
         }
     }

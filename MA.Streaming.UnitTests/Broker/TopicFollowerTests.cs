@@ -92,9 +92,11 @@ internal sealed class TopicFollowerTests : IAsyncDisposable
         Assert.That(_folded, Is.EquivalentTo(new[] { "a", "b" }));
     }
 
-    [Test]
-    public async Task Reading_Fails_ResumesWithoutLossOrRepetition()
+    [TestCase(true)]
+    [TestCase(false, Description = "What no broker should throw")]
+    public async Task Reading_Fails_ResumesWithoutLossOrRepetition(bool isOfBroker)
     {
+        Exception failure = isOfBroker ? new BrokerException(BrokerError.Unavailable, "away") : new InvalidOperationException("away");
         await CreateAsync(1);
         var follower = Follow();
         for (var round = 0; round < 3; round++)
@@ -102,7 +104,7 @@ internal sealed class TopicFollowerTests : IAsyncDisposable
             await AppendAsync(0, $"{round}");
             await follower.WaitForAsync(0, round, CancellationToken.None).WithDeadline();
             var reads = _broker.ReadCalls;
-            _broker.CutReads(new BrokerException(BrokerError.Unavailable, "away"));
+            _broker.CutReads(failure);
             await _clock.TimersAsync(1).WithDeadline();
             Assert.That(follower.LastError?.Message, Is.EqualTo("away"));
             _clock.Advance(TimeSpan.FromSeconds(5));
