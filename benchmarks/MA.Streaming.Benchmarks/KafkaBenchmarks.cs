@@ -198,7 +198,7 @@ internal static class KafkaBenchmarks
         public PlainKafka(string servers)
         {
             _servers = servers;
-            var settings = new ProducerConfig { BootstrapServers = servers, Acks = Acks.All, EnableIdempotence = true, CompressionType = CompressionType.Zstd, LingerMs = 0, QueueBufferingMaxMessages = 0 };
+            var settings = new ProducerConfig { BootstrapServers = servers, Acks = Acks.All, EnableIdempotence = true, CompressionType = CompressionType.Zstd, LingerMs = 0, QueueBufferingMaxMessages = 0, DeliveryReportFields = "timestamp,status" };
             _producer = new ProducerBuilder<Null, byte[]>(settings).Build();
         }
 
@@ -235,9 +235,10 @@ internal static class KafkaBenchmarks
         {
             using var consumer = Consumer();
             consumer.Assign(new TopicPartitionOffset(from.Topic, from.Partition, 0));
-            for (var read = 0; read < records; read++)
+            for (var read = 0; read < records;)
             {
-                if (consumer.Consume(TimeSpan.FromSeconds(30)) is null) throw new TimeoutException($"no record {read} of {from}");
+                var result = consumer.Consume(TimeSpan.FromSeconds(30)) ?? throw new TimeoutException($"no record {read} of {from}");
+                if (!result.IsPartitionEOF) read++;
             }
 
             consumer.Unassign();
@@ -253,10 +254,12 @@ internal static class KafkaBenchmarks
             consumer.Assign(new TopicPartitionOffset(target, first));
             var reading = Task.Run(() =>
             {
-                for (var read = 0; read < records; read++)
+                for (var read = 0; read < records;)
                 {
                     var result = consumer.Consume(TimeSpan.FromSeconds(30)) ?? throw new TimeoutException($"no record {read} of {through}");
+                    if (result.IsPartitionEOF) continue;
                     taken[result.Offset.Value - first] = Stopwatch.GetTimestamp();
+                    read++;
                 }
             });
             var message = new Message<Null, byte[]> { Value = payload };
@@ -290,8 +293,13 @@ internal static class KafkaBenchmarks
             EnableAutoCommit = false,
             EnableAutoOffsetStore = false,
             IsolationLevel = IsolationLevel.ReadCommitted,
+            EnablePartitionEof = true,
             FetchWaitMaxMs = 50,
             FetchErrorBackoffMs = 10,
+            FetchQueueBackoffMs = 10,
+            QueuedMaxMessagesKbytes = 16_384,
+            MaxPartitionFetchBytes = 512 << 10,
+            ConsumeResultFields = "timestamp,topic",
         }).Build();
     }
 }
