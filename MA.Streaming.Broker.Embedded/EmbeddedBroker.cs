@@ -46,6 +46,7 @@ public sealed class EmbeddedBroker : IBroker
     private bool _isDrainWanted;
 
     private readonly LogMeter _meter = new();
+    private readonly LocalGroups _groups;
     private readonly Thread _commitLoop;
     private readonly Thread _drainLoop;
     private long _damages;
@@ -77,6 +78,7 @@ public sealed class EmbeddedBroker : IBroker
         _meter.Observe(() => _log.UndrainedBytes, () => _log.JournalBytes, () => QueuedBytes);
         Info = new BrokerInfo(_log.Id.ToString("D"), $"embedded:{options.Directory}", options.RecordBytesMax, options.CommitPolicy.Durability, IsShared: false);
         _logger.Opened(options.Directory, _log.Id, _log.Epoch, options.CommitPolicy.Name, _log.Topics.Count);
+        _groups = new LocalGroups(this, TrimTo, clock, logger);
         _commitLoop = new Thread(CommitLoop) { IsBackground = true, Name = "stream-api commit" };
         _drainLoop = new Thread(DrainLoop) { IsBackground = true, Name = "stream-api drain" };
         _drainLoop.Start();
@@ -184,6 +186,13 @@ public sealed class EmbeddedBroker : IBroker
     }
 
     /// <inheritdoc/>
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken)
+    {
+        ThrowIfDisposed();
+        return _groups.JoinAsync(group, cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken)
     {
         ThrowIfDisposed();
@@ -234,6 +243,7 @@ public sealed class EmbeddedBroker : IBroker
     {
         // Wakes every reader; the source stays undisposed because reads may still register with it.
         _disposal.Cancel();
+        _groups.End();
         List<Append> refused;
         lock (_gate)
         {

@@ -29,4 +29,13 @@ internal static partial class LogEvents
 
     [LoggerMessage(EventId = 806, Level = LogLevel.Critical, Message = "An unexpected error stopped the log in {Directory}: it takes nothing more until it is opened again; reads go on")]
     public static partial void Stopped(this ILogger logger, Exception exception, string directory);
+
+    [LoggerMessage(EventId = 807, Level = LogLevel.Warning, Message = "Group '{Group}': a member was not done with {Partitions} partitions after {Limit}; they pass on, and what it delivers of them meanwhile may be delivered again")]
+    public static partial void HandoverTimedOut(this ILogger logger, string group, int partitions, TimeSpan limit);
+
+    [LoggerMessage(EventId = 808, Level = LogLevel.Warning, Message = "Positions of group '{Group}' could not be committed; it is tried again, and after a restart records since the last commit come again")]
+    public static partial void CommitFailed(this ILogger logger, string group, Exception exception);
+
+    [LoggerMessage(EventId = 809, Level = LogLevel.Error, Message = "Positions of groups were damaged in {Topic}, offsets {From} to {To}: their groups may be given records again")]
+    public static partial void PositionsDamaged(this ILogger logger, string topic, long from, long to);
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using MA.Streaming.Core.Broker;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MA.Streaming.Broker.Embedded;
 
@@ -43,6 +44,7 @@ public sealed partial class MemoryBroker : IBroker
     private readonly int _chunkBytesMax;
     private readonly TimeProvider _clock;
     private readonly CancellationTokenSource _disposal = new();
+    private readonly LocalGroups _groups;
     private readonly ConcurrentDictionary<string, Topic> _topics = new(StringComparer.Ordinal);
 
     // Guards the creation, growth and removal of topics, and the four fields below.
@@ -73,6 +75,7 @@ public sealed partial class MemoryBroker : IBroker
 
         // Small against the bound, because eviction takes a chunk at a time.
         _chunkBytesMax = (int)Math.Min(1 << 20, _bytesMax / 256);
+        _groups = new LocalGroups(this, TrimTo, _clock, NullLogger.Instance);
         Info = new BrokerInfo(
             Guid.NewGuid().ToString("D"),
             "memory:",
@@ -170,6 +173,13 @@ public sealed partial class MemoryBroker : IBroker
     }
 
     /// <inheritdoc/>
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken)
+    {
+        ThrowIfDisposed();
+        return _groups.JoinAsync(group, cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(
         IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken)
     {
@@ -215,6 +225,7 @@ public sealed partial class MemoryBroker : IBroker
         // Wakes every reader; the source stays undisposed because reads may still register with it.
         _disposal.Cancel();
         lock (_topicsGate) _topicsChanged.TrySetResult();
+        _groups.End();
         return ValueTask.CompletedTask;
     }
 

@@ -19,6 +19,7 @@ public sealed class KafkaBroker : IBroker
     private readonly KafkaWriter _writer;
     private readonly KafkaTail _tail;
     private readonly KafkaCatchUp _catchUp;
+    private readonly KafkaGroups _groups;
     private readonly CancellationTokenSource _disposal = new();
     private readonly Lock _gate = new();
     private readonly HashSet<KafkaReader> _readers = [];
@@ -33,6 +34,7 @@ public sealed class KafkaBroker : IBroker
         _topics = new KafkaTopics(options, clients, Appeared, (topic, partitions) => _writer!.Introduce(topic, partitions), Deleted, clock, logger);
         _tail = new KafkaTail(options, clients, source => _topics.Suspect(source.Topic), clock, logger);
         _catchUp = new KafkaCatchUp(options, clients, _tail, source => _topics.Suspect(source.Topic), clock, logger);
+        _groups = new KafkaGroups(options, clients, topic => _topics.PartitionsOf(topic) > 0, clock, logger);
         _writer = new KafkaWriter(options, clients, () => _topics.MessageBytesMax, topic => _topics.Suspect(topic), clock, logger);
         _topics.Start();
     }
@@ -114,6 +116,14 @@ public sealed class KafkaBroker : IBroker
     }
 
     /// <inheritdoc/>
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken)
+    {
+        ThrowIfDisposed();
+        ArgumentException.ThrowIfNullOrEmpty(group);
+        return cancellationToken.IsCancellationRequested ? ValueTask.FromCanceled<GroupMember>(cancellationToken) : ValueTask.FromResult(_groups.Join(group));
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken)
     {
         ThrowIfDisposed();
@@ -177,7 +187,7 @@ public sealed class KafkaBroker : IBroker
     {
         await _disposal.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(
-            _writer.DisposeAsync().AsTask(), _catchUp.DisposeAsync().AsTask(), _tail.DisposeAsync().AsTask(), _topics.DisposeAsync().AsTask()).ConfigureAwait(false);
+            _writer.DisposeAsync().AsTask(), _groups.DisposeAsync().AsTask(), _catchUp.DisposeAsync().AsTask(), _tail.DisposeAsync().AsTask(), _topics.DisposeAsync().AsTask()).ConfigureAwait(false);
     }
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposing is not null, this);

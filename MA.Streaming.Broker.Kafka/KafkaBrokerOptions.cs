@@ -22,11 +22,11 @@ public sealed record KafkaBrokerOptions
         ["queue.buffering.max.kbytes"] = "what is on its way is bounded in bytes by the adapter",
         ["queue.buffering.max.ms"] = "it is called linger.ms here",
         ["queuing.strategy"] = "records of a partition keep their order",
-        ["group.id"] = "reads do not belong to a consumer group",
-        ["group.instance.id"] = "reads do not belong to a consumer group",
-        ["group.protocol"] = "reads do not belong to a consumer group",
-        ["enable.auto.commit"] = "reads do not belong to a consumer group",
-        ["enable.auto.offset.store"] = "reads do not belong to a consumer group",
+        ["group.id"] = "a connection says which group its reads belong to (consumer_group), most belong to none",
+        ["group.instance.id"] = "every read of a group is a member of its own",
+        ["group.protocol"] = "groups are shared with clients that speak the classic protocol",
+        ["enable.auto.commit"] = "what was handed over is committed, and nothing else",
+        ["enable.auto.offset.store"] = "what was handed over is committed, and nothing else",
         ["auto.offset.reset"] = "a reader that retention overtook is told so",
         ["isolation.level"] = "readers see committed records only",
         ["enable.partition.eof"] = "progress past records that Kafka keeps to itself needs it",
@@ -54,6 +54,9 @@ public sealed record KafkaBrokerOptions
     /// <summary>How long a consumer for readers behind the tail is kept without any.</summary>
     public TimeSpan CatchUpIdle { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>How many reads of groups may be open; each is a consumer of its own. More are refused with <see cref="Core.Broker.BrokerError.Full"/>.</summary>
+    public int GroupReadsMax { get; init; } = 64;
+
     /// <summary>How often Kafka is asked for its topics.</summary>
     public TimeSpan TopicsInterval { get; init; } = TimeSpan.FromMilliseconds(500);
 
@@ -65,6 +68,7 @@ public sealed record KafkaBrokerOptions
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(QueuedBytesMax);
         ArgumentOutOfRangeException.ThrowIfNegative(TailBytesMax);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(CatchUpConsumersMax);
+        ArgumentOutOfRangeException.ThrowIfNegative(GroupReadsMax);
         foreach (var name in Kafka.Properties.Keys)
         {
             if (Reserved.TryGetValue(name, out var reason)) throw new KafkaSettingException($"Kafka.Properties[{name}]", $"nothing: {reason}");

@@ -124,6 +124,51 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
             .Build();
     }
 
+    /// <summary>A consumer that is a member of a group: it keeps the group's positions and brings no records. What is stored is committed
+    /// in the background, before partitions are given up, and when it is closed.</summary>
+    /// <param name="group">The group.</param>
+    /// <param name="assigned">Is told what it gets, and says where to begin.</param>
+    /// <param name="revoked">Is told what it is to give up, before it does.</param>
+    /// <param name="lost">Is told what others may have by now.</param>
+    /// <param name="failed">Is told why positions were not committed.</param>
+    public IConsumer<Ignore, Ignore> Member(
+        string group,
+        Func<List<Confluent.Kafka.TopicPartition>, IEnumerable<TopicPartitionOffset>> assigned,
+        Action<List<TopicPartitionOffset>> revoked,
+        Action<List<TopicPartitionOffset>> lost,
+        Action<Error> failed)
+    {
+        var settings = Common();
+        Set(settings, "group.id", group);
+        Set(settings, "enable.auto.commit", "true");
+        Set(settings, "auto.commit.interval.ms", "500");
+        Set(settings, "enable.auto.offset.store", "false");
+        Set(settings, "auto.offset.reset", "latest");
+        Set(settings, "isolation.level", "read_committed");
+
+        // Its partitions are paused as soon as it has them.
+        Set(settings, "queued.max.messages.kbytes", "1024");
+        Set(settings, "fetch.message.max.bytes", "1024");
+
+        // A server that died has its partitions for so long.
+        Set(settings, "session.timeout.ms", "10000");
+        Set(settings, "heartbeat.interval.ms", "2000");
+        Set(settings, "topic.metadata.refresh.interval.ms", "5000");
+        Apply(settings, isConsumer: true);
+        return new ConsumerBuilder<Ignore, Ignore>(settings)
+            .SetPartitionsAssignedHandler((_, partitions) => assigned(partitions))
+            .SetPartitionsRevokedHandler((_, partitions) => revoked(partitions))
+            .SetPartitionsLostHandler((_, partitions) => lost(partitions))
+            .SetOffsetsCommittedHandler((_, committed) =>
+            {
+                if (committed.Error.IsError) failed(committed.Error);
+                else if (committed.Offsets.FirstOrDefault(offset => offset.Error.IsError) is { } refused) failed(refused.Error);
+            })
+            .SetErrorHandler((_, error) => Complain(error, null))
+            .SetLogHandler((_, message) => Log(message))
+            .Build();
+    }
+
     private static void Set(Dictionary<string, string> settings, string name, string value) => settings[name] = value;
 
     private static string Milliseconds(TimeSpan time) => ((long)time.TotalMilliseconds).ToString(CultureInfo.InvariantCulture);
@@ -166,7 +211,7 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
 
     private static bool IsOfConsumers(string name) => name.StartsWith("fetch.", StringComparison.Ordinal) || name.StartsWith("queued.", StringComparison.Ordinal)
         || name.StartsWith("dotnet.consumer.", StringComparison.Ordinal)
-        || name is "max.partition.fetch.bytes" or "max.poll.interval.ms" or "check.crcs" or "session.timeout.ms" or "heartbeat.interval.ms";
+        || name is "max.partition.fetch.bytes" or "max.poll.interval.ms" or "check.crcs" or "session.timeout.ms" or "heartbeat.interval.ms" or "partition.assignment.strategy";
 
     // Authentication is complained of once and then only repeated as "down": the more telling word stays.
     private void Complain(Error error, Action<Error>? failed)

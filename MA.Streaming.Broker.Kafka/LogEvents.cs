@@ -31,4 +31,7 @@ internal static partial class LogEvents
 
     [LoggerMessage(EventId = 908, Level = LogLevel.Debug, Message = "{Client}: {Facility} {Text}")]
     public static partial void OfLibrary(this ILogger logger, string client, string facility, string text);
+
+    [LoggerMessage(EventId = 909, Level = LogLevel.Warning, Message = "Group '{Group}': {Reason}")]
+    public static partial void GroupTroubled(this ILogger logger, string group, string reason);
 }

@@ -56,6 +56,9 @@ internal static partial class Log
     [LoggerMessage(EventId = 304, Level = LogLevel.Warning, Message = "Read of {DataSource} lost its broker; going on at the same position in {Delay}")]
     public static partial void ReadInterrupted(this ILogger logger, string dataSource, TimeSpan delay, Exception exception);
 
+    [LoggerMessage(EventId = 305, Level = LogLevel.Warning, Message = "Group '{Group}' was at offset {Committed} of {Topic}[{Partition}], which retention has removed; it goes on at {Next}")]
+    public static partial void GroupOvertaken(this ILogger logger, string group, string topic, int partition, long committed, long next);
+
     // 400: connections
 
     [LoggerMessage(EventId = 400, Level = LogLevel.Information, Message = "Connection {Connection} to {DataSource} was idle for {Timeout} and is closed")]

@@ -36,6 +36,13 @@ public interface IBroker : IAsyncDisposable
     /// </summary>
     IAsyncEnumerable<RecordBatch> ReadAsync(ReadRequest request, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Makes a reader a member of a group, whose members share partitions and whose positions outlive them. Returns before the group has
+    /// answered: the first assignment says that. The group is made when it is joined first; its name is any of 1 to 249 characters.
+    /// </summary>
+    /// <exception cref="BrokerException">Full: as many reads of groups are open as this broker takes. Unavailable: the groups cannot be reached.</exception>
+    ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken);
+
     /// <summary>The watermarks of each partition, in the order asked. An absent one has 0, 0.</summary>
     ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken);
 

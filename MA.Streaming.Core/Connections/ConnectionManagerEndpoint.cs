@@ -10,6 +10,7 @@ internal sealed class ConnectionManagerEndpoint(ConnectionTable connections, Top
     : ConnectionManagerService.ConnectionManagerServiceBase
 {
     private const int StreamsMax = 10_000;
+    private const int GroupNameLengthMax = 249;
     private const long Latest = -1;
 
     /// <inheritdoc/>
@@ -69,9 +70,16 @@ internal sealed class ConnectionManagerEndpoint(ConnectionTable connections, Top
         CheckOffset("details.main_offset", details.MainOffset);
         CheckOffset("details.essentials_offset", details.EssentialsOffset);
         for (var i = 0; i < details.StreamOffsets.Count; i++) CheckOffset($"details.stream_offsets[{i}]", details.StreamOffsets[i]);
-        if (details.ConsumerGroup.Length > 0)
+        CheckGroup(details.ConsumerGroup);
+    }
+
+    private static void CheckGroup(string group)
+    {
+        if (group.Length > GroupNameLengthMax)
+            throw Errors.InvalidArgument($"details.consumer_group has {group.Length} characters; allowed are {GroupNameLengthMax}; empty reads without a group");
+        foreach (var c in group)
         {
-            throw Errors.Unimplemented($"details.consumer_group '{details.ConsumerGroup}': reading as a group is not available yet; leave it empty");
+            if (char.IsControl(c)) throw Errors.InvalidArgument($"details.consumer_group contains the control character U+{(int)c:X4}; allowed are all others");
         }
     }
 

@@ -9,16 +9,32 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Core.Packets;
 
 /// <summary>Records of one stream, in order. Valid until the next is asked for.</summary>
-internal readonly record struct StreamBatch(string Stream, TopicPartition Source, IReadOnlyList<Record> Records);
+/// <param name="Stream">The name they are delivered under.</param>
+/// <param name="Source">The partition they came from.</param>
+/// <param name="Records">Those that belong to the session.</param>
+/// <param name="NextOffset">Nothing before it is left to deliver.</param>
+internal readonly record struct StreamBatch(string Stream, TopicPartition Source, IReadOnlyList<Record> Records, long NextOffset)
+{
+    /// <summary>No records: everything so far is to be delivered before more is asked for, since partitions pass to other readers then.</summary>
+    public bool IsHandover => Stream is null;
+}
 
 /// <summary>Where a read starts: every partition it knows of, with the stream's name its packets are delivered under.</summary>
-internal sealed class ReadPlan(string dataSource, bool essentials)
+internal sealed class ReadPlan(string dataSource, bool essentials) : IAsyncDisposable
 {
     public string DataSource { get; } = dataSource;
 
     public bool IsEssentials { get; } = essentials;
 
     public Dictionary<TopicPartition, ReadPosition> Positions { get; } = [];
+
+    /// <summary>The read's membership, where it is one of a group: then it reads what is assigned to it.</summary>
+    public GroupMember? Group { get; init; }
+
+    /// <summary>What a member wants a share of: the stream's name, and where the group starts in a partition that is new to it.</summary>
+    public Dictionary<TopicPartition, (string Stream, long Start)> Wanted { get; } = [];
+
+    public ValueTask DisposeAsync() => Group?.DisposeAsync() ?? default;
 }
 
 /// <summary>How far a read is in one partition.</summary>
@@ -30,6 +46,9 @@ internal sealed class ReadPosition(string stream, long next)
 
     /// <summary>Where the read ends, if it does.</summary>
     public long End { get; init; } = long.MaxValue;
+
+    /// <summary>False where another member of the group reads it now.</summary>
+    public bool IsAssigned { get; set; } = true;
 
     /// <summary>False until the first batch: until then retention may move the start of a read that begins at the beginning.</summary>
     public bool HasRead { get; set; }
@@ -44,6 +63,7 @@ internal sealed class PacketReader(
     /// <summary>Positions a read of the packets of a connection.</summary>
     public async Task<ReadPlan> PlanAsync(ConnectionDetails details, CancellationToken cancellationToken)
     {
+        if (details.ConsumerGroup.Length > 0) return await JoinAsync(details, cancellationToken).ConfigureAwait(false);
         var plan = new ReadPlan(details.DataSource, essentials: false);
         var starts = new Dictionary<TopicPartition, (string Stream, long Start)>();
         foreach (var (source, stream, start) in Sources(details)) starts.TryAdd(source, (stream, start));
@@ -66,20 +86,34 @@ internal sealed class PacketReader(
         return plan;
     }
 
-    /// <summary>The records of a plan that belong to the session, for ever, or for essentials to the high watermark.</summary>
+    /// <summary>The records of a plan that belong to the session, for ever, or for essentials to the high watermark; for a member of a group
+    /// also what moves it on without having any.</summary>
     public async IAsyncEnumerable<StreamBatch> ReadAsync(
         ConnectionDetails details, ReadPlan plan, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         ReadOnlyMemory<byte> session = Encoding.UTF8.GetBytes(details.SessionKey);
         var backoff = new Backoff();
+        Task<IReadOnlyList<GroupPosition>>? assignment = null;
         using var grown = new GrowthSignal();
         using var subscription = plan.IsEssentials ? null : directory.Subscribe(topic => Concerns(details, topic), grown.Set);
         while (true)
         {
             using var reading = grown.LinkTo(cancellationToken);
             if (!plan.IsEssentials) AddNewSources(details, plan);
+            if (plan.Group is { } group)
+            {
+                assignment ??= NextAssignment(group, grown, cancellationToken);
+                if (assignment.IsCompleted)
+                {
+                    yield return default;
+                    await AdoptAsync(details, plan, assignment, isReading: true, cancellationToken).ConfigureAwait(false);
+                    assignment = null;
+                    continue;
+                }
+            }
+
             var request = new ReadRequest(
-                [.. plan.Positions.Where(p => p.Value.Next < p.Value.End).Select(p => new Position(p.Key, p.Value.Next))], limits.ReadAheadBytes, ToHighWatermark: plan.IsEssentials);
+                [.. plan.Positions.Where(p => p.Value.IsAssigned && p.Value.Next < p.Value.End).Select(p => new Position(p.Key, p.Value.Next))], limits.ReadAheadBytes, ToHighWatermark: plan.IsEssentials);
             if (plan.IsEssentials && request.From.Count == 0) yield break;
             var batches = Read(request, reading.Token).GetAsyncEnumerator(reading.Token);
             await using var disposing = batches.ConfigureAwait(false);
@@ -125,12 +159,114 @@ internal sealed class PacketReader(
                     telemetry.Read(telemetry.TagsOf(details.DataSource, position.Stream), batch.Records.Count, plan.IsEssentials);
                     var records = Before(position.End, batch.Records);
                     if (!session.IsEmpty) records = OfSession(records, session.Span);
-                    if (records.Count > 0) yield return new StreamBatch(position.Stream, batch.Source, records);
+                    if (records.Count > 0 || plan.Group is not null) yield return new StreamBatch(position.Stream, batch.Source, records, batch.NextOffset);
                 }
 
                 position.Next = batch.NextOffset;
                 position.HasRead = true;
             }
+        }
+    }
+
+    private async Task<ReadPlan> JoinAsync(ConnectionDetails details, CancellationToken cancellationToken)
+    {
+        GroupMember group;
+        try
+        {
+            group = await broker.JoinGroupAsync(details.ConsumerGroup, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        {
+            throw Errors.From(exception, Joining(details));
+        }
+
+        var plan = new ReadPlan(details.DataSource, essentials: false) { Group = group };
+        try
+        {
+            foreach (var (source, stream, start) in Sources(details)) plan.Wanted.TryAdd(source, (stream, start));
+            group.Want(plan.Wanted.Keys);
+            await AdoptAsync(details, plan, group.NextAssignmentAsync(cancellationToken).AsTask(), isReading: false, cancellationToken).ConfigureAwait(false);
+            return plan;
+        }
+        catch
+        {
+            await plan.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static string Joining(ConnectionDetails details) => $"reading {details.DataSource} as a member of group '{details.ConsumerGroup}'";
+
+    // The signal comes when the task is complete, not before: who is woken by it looks at the task.
+    private static Task<IReadOnlyList<GroupPosition>> NextAssignment(GroupMember group, GrowthSignal changed, CancellationToken cancellationToken)
+    {
+        var next = group.NextAssignmentAsync(cancellationToken).AsTask();
+        _ = next.ContinueWith(
+            done =>
+            {
+                _ = done.Exception;
+                changed.Set();
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+        return next;
+    }
+
+    // Takes up what is assigned from now on, and lets go of the rest.
+    private async Task AdoptAsync(
+        ConnectionDetails details, ReadPlan plan, Task<IReadOnlyList<GroupPosition>> next, bool isReading, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<GroupPosition> assigned;
+        try
+        {
+            assigned = await next.ConfigureAwait(false);
+        }
+        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        {
+            throw Errors.From(exception, Joining(details));
+        }
+
+        var mine = assigned.Where(position => plan.Wanted.ContainsKey(position.Source)).ToDictionary(position => position.Source, position => position.Offset);
+        foreach (var (source, position) in plan.Positions) position.IsAssigned = position.IsAssigned && mine.ContainsKey(source);
+        var gained = mine.Keys.Where(source => !plan.Positions.TryGetValue(source, out var position) || !position.IsAssigned).ToList();
+        var begun = new ReadPlan(plan.DataSource, essentials: false);
+        var starts = gained.ToDictionary(source => source, source => (plan.Wanted[source].Stream, mine[source] ?? plan.Wanted[source].Start));
+        var backoff = new Backoff();
+        while (true)
+        {
+            try
+            {
+                await PlaceAsync(begun, starts, cancellationToken).ConfigureAwait(false);
+                break;
+            }
+            catch (BrokerException exception) when (isReading && exception.IsTransient)
+            {
+                var delay = backoff.Next();
+                logger.ReadInterrupted(details.DataSource, delay, exception);
+                await Task.Delay(delay, clock, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception exception) when (Errors.IsOfBroker(exception))
+            {
+                throw Errors.From(exception, Joining(details));
+            }
+        }
+
+        foreach (var (source, position) in begun.Positions)
+        {
+            if (mine[source] is { } committed)
+            {
+                // A new leader may not have heard yet how far its log is known to be: what the group has had it does not get again.
+                if (position.Next > committed) logger.GroupOvertaken(details.ConsumerGroup, source.Topic, source.Partition, committed, position.Next);
+                position.Next = Math.Max(position.Next, committed);
+            }
+
+            // Had by this read before it passed to another member and back: that one may have left without having committed.
+            if (plan.Positions.TryGetValue(source, out var before)) position.Next = Math.Max(position.Next, before.Next);
+            plan.Positions[source] = position;
+
+            // From here on the group has a position there, so that whoever reads it next begins where this read does.
+            plan.Group!.HandedOver(source, position.Next);
         }
     }
 
@@ -223,6 +359,14 @@ internal sealed class PacketReader(
     // What appears while reading is read from its beginning.
     private void AddNewSources(ConnectionDetails details, ReadPlan plan)
     {
+        if (plan.Group is { } group)
+        {
+            var isNew = false;
+            foreach (var (source, stream, _) in Sources(details)) isNew |= plan.Wanted.TryAdd(source, (stream, 0));
+            if (isNew) group.Want(plan.Wanted.Keys);
+            return;
+        }
+
         foreach (var (source, stream, _) in Sources(details))
         {
             if (!plan.Positions.ContainsKey(source)) plan.Positions.Add(source, new ReadPosition(stream, 0));
@@ -232,17 +376,21 @@ internal sealed class PacketReader(
     private async Task PositionAsync(
         ReadPlan plan, Dictionary<TopicPartition, (string Stream, long Start)> starts, CancellationToken cancellationToken)
     {
-        var sources = starts.Keys.ToList();
-        IReadOnlyList<Watermarks> marks;
         try
         {
-            marks = sources.Count == 0 ? [] : await broker.GetWatermarksAsync(sources, cancellationToken).ConfigureAwait(false);
+            await PlaceAsync(plan, starts, cancellationToken).ConfigureAwait(false);
         }
         catch (BrokerException exception)
         {
             throw Errors.From(exception, $"positioning a read of {plan.DataSource}");
         }
+    }
 
+    private async Task PlaceAsync(
+        ReadPlan plan, Dictionary<TopicPartition, (string Stream, long Start)> starts, CancellationToken cancellationToken)
+    {
+        var sources = starts.Keys.ToList();
+        var marks = sources.Count == 0 ? [] : await broker.GetWatermarksAsync(sources, cancellationToken).ConfigureAwait(false);
         for (var i = 0; i < sources.Count; i++)
         {
             var (stream, start) = starts[sources[i]];

@@ -110,8 +110,9 @@ internal sealed class PacketReaderEndpoint(
             var plan = essentials
                 ? await reader.PlanEssentialsAsync(details, ended.Token).ConfigureAwait(false)
                 : await reader.PlanAsync(details, ended.Token).ConfigureAwait(false);
+            await using var leaving = plan.ConfigureAwait(false);
             await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
-            var writer = new ResponseWriter<T>(this, response, responses, details.DataSource, essentials, abandoned.Token);
+            var writer = new ResponseWriter<T>(this, response, responses, plan, abandoned.Token);
             var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
             await using var disposing = batches.ConfigureAwait(false);
             try
@@ -124,7 +125,8 @@ internal sealed class PacketReaderEndpoint(
                         ? await next.ConfigureAwait(false)
                         : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
                     if (!more) break;
-                    await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                    if (batches.Current.IsHandover) await writer.FlushAsync().ConfigureAwait(false);
+                    else await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
                 }
             }
             catch (RpcException)
@@ -164,11 +166,13 @@ internal sealed class PacketReaderEndpoint(
 
     /// <summary>Collects the packets of one response and writes it.</summary>
     private sealed class ResponseWriter<T>(
-        PacketReaderEndpoint endpoint, IResponse<T> response, IServerStreamWriter<T> responses, string dataSource, bool essentials, CancellationToken cancellationToken)
+        PacketReaderEndpoint endpoint, IResponse<T> response, IServerStreamWriter<T> responses, ReadPlan plan, CancellationToken cancellationToken)
     {
         /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
         private const int OverheadBytes = 48;
 
+        // Where the read of a group's member is in each partition, once the response is written.
+        private readonly Dictionary<TopicPartition, long> _reached = [];
         private int _bytes;
         private bool _warned;
         private string _stream = "";
@@ -176,7 +180,7 @@ internal sealed class PacketReaderEndpoint(
 
         public async ValueTask AddAsync(StreamBatch batch, PacketFilter? filter, CancellationToken reading)
         {
-            var stream = essentials ? "" : batch.Stream;
+            var stream = plan.IsEssentials ? "" : batch.Stream;
             if (!ReferenceEquals(stream, _stream))
             {
                 CountDelivered();
@@ -201,7 +205,11 @@ internal sealed class PacketReaderEndpoint(
                 }
 
                 if (response.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || response.Count >= endpoint._responsePacketsMax))
+                {
+                    Reached(batch.Source, record.Offset);
                     await FlushAsync().ConfigureAwait(false);
+                }
+
                 if (!response.TryAdd(value.Span, stream, record, batch.Source.Partition))
                 {
                     Skip(batch.Source, record);
@@ -212,18 +220,37 @@ internal sealed class PacketReaderEndpoint(
                 _streamPackets++;
             }
 
+            Reached(batch.Source, batch.NextOffset);
             if (response.Count >= PacketsEnough || _bytes >= BytesEnough) await FlushAsync().ConfigureAwait(false);
         }
 
         public ValueTask FlushAsync()
         {
-            if (response.Count == 0) return default;
+            if (response.Count == 0)
+            {
+                HandOver(); // Records that are none of this reader's.
+                return default;
+            }
+
             CountDelivered();
             _bytes = 0;
             var write = responses.WriteAsync(response.Take(), cancellationToken);
             if (!write.IsCompletedSuccessfully) return AwaitAsync(write);
             response.Written();
+            HandOver();
             return default;
+        }
+
+        private void Reached(TopicPartition source, long next)
+        {
+            if (plan.Group is not null) _reached[source] = next;
+        }
+
+        private void HandOver()
+        {
+            if (_reached.Count == 0) return;
+            foreach (var (source, next) in _reached) plan.Group!.HandedOver(source, next);
+            _reached.Clear();
         }
 
         private async ValueTask AwaitAsync(Task write)
@@ -233,6 +260,7 @@ internal sealed class PacketReaderEndpoint(
             {
                 await write.ConfigureAwait(false);
                 response.Written();
+                HandOver();
             }
             finally
             {
@@ -243,7 +271,7 @@ internal sealed class PacketReaderEndpoint(
         private void CountDelivered()
         {
             if (_streamPackets == 0) return;
-            endpoint.Telemetry.Delivered(endpoint.Telemetry.TagsOf(dataSource, _stream), _streamPackets, essentials);
+            endpoint.Telemetry.Delivered(endpoint.Telemetry.TagsOf(plan.DataSource, _stream), _streamPackets, plan.IsEssentials);
             _streamPackets = 0;
         }
 
@@ -252,8 +280,8 @@ internal sealed class PacketReaderEndpoint(
             var size = record.Value?.Length ?? 0;
             var tooLarge = size > endpoint.Limits.PacketBytesMax;
             endpoint.Telemetry.Skipped(tooLarge ? "too large" : "not a packet");
-            if (tooLarge) endpoint.Logger.PacketTooLarge(dataSource, source.Topic, source.Partition, record.Offset, size, endpoint.Limits.PacketBytesMax);
-            else if (!_warned) endpoint.Logger.NotAPacket(dataSource, source.Topic, source.Partition, record.Offset);
+            if (tooLarge) endpoint.Logger.PacketTooLarge(plan.DataSource, source.Topic, source.Partition, record.Offset, size, endpoint.Limits.PacketBytesMax);
+            else if (!_warned) endpoint.Logger.NotAPacket(plan.DataSource, source.Topic, source.Partition, record.Offset);
             _warned |= !tooLarge;
         }
     }

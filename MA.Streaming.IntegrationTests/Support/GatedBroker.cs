@@ -121,6 +121,8 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
         }
     }
 
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken) => inner.JoinGroupAsync(group, cancellationToken);
+
     public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken) =>
         FailWatermarks
             ? ValueTask.FromException<IReadOnlyList<Watermarks>>(new BrokerException(BrokerError.Unavailable, "injected failure"))

@@ -24,6 +24,24 @@ internal sealed class PrefixedBroker(IBroker inner, string prefix) : IBroker
         await foreach (var batch in inner.ReadAsync(outside, cancellationToken).ConfigureAwait(false)) yield return batch with { Source = Inside(batch.Source) };
     }
 
+    public async ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken)
+    {
+        var outside = await inner.JoinGroupAsync(prefix + group, cancellationToken);
+        var left = new CancellationTokenSource();
+        Task passing = Task.CompletedTask;
+        GroupMember inside = null!;
+        inside = new GroupMember(
+            wanted => outside.Want([.. wanted.Select(Outside)]),
+            async () =>
+            {
+                await left.CancelAsync();
+                await passing;
+                await outside.DisposeAsync();
+            });
+        passing = PassOnAsync(inside, outside, left.Token);
+        return inside;
+    }
+
     public async ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken) =>
         [.. (await inner.GetWatermarksAsync([.. partitions.Select(Outside)], cancellationToken)).Select(marks => marks with { Source = Inside(marks.Source) })];
 
@@ -43,6 +61,39 @@ internal sealed class PrefixedBroker(IBroker inner, string prefix) : IBroker
     public ValueTask<BrokerHealth> CheckAsync(CancellationToken cancellationToken) => inner.CheckAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
+
+    // Between a membership with short names and the broker's.
+    private async Task PassOnAsync(GroupMember inside, GroupMember outside, CancellationToken left)
+    {
+        var held = new HashSet<TopicPartition>();
+        var next = outside.NextAssignmentAsync(left).AsTask();
+        while (true)
+        {
+            await Task.WhenAny(next, Task.Delay(50, CancellationToken.None));
+            HandOver();
+            if (left.IsCancellationRequested) return;
+            if (!next.IsCompleted) continue;
+            if (next.IsFaulted)
+            {
+                inside.Fail(next.Exception.InnerException!);
+                return;
+            }
+
+            var assigned = (await next).Select(position => position with { Source = Inside(position.Source) }).ToList();
+            TopicPartition[] lost = [.. held.Except(assigned.Select(position => position.Source))];
+            await inside.RevokeAsync(lost);
+            HandOver();
+            inside.Remove(lost);
+            inside.Assign(assigned.Where(position => !held.Contains(position.Source)));
+            held = [.. assigned.Select(position => position.Source)];
+            next = outside.NextAssignmentAsync(left).AsTask();
+        }
+
+        void HandOver()
+        {
+            foreach (var (source, reached) in inside.TakeHandedOver()) outside.HandedOver(Outside(source), reached);
+        }
+    }
 
     private TopicPartition Outside(TopicPartition source) => source with { Topic = Outside(source.Topic) };
 

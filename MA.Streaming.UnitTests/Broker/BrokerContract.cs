@@ -12,7 +12,7 @@ namespace MA.Streaming.UnitTests.Broker;
 /// what it can do; a test of something it cannot do is ignored with that reason. Topics have names of their own in every test,
 /// so a broker may be shared and need not be empty.
 /// </summary>
-public abstract class BrokerContract
+public abstract partial class BrokerContract
 {
     private const int BytesMax = 1 << 20;
     private IBroker? _broker;

@@ -34,6 +34,8 @@ internal sealed class CommitLoopBroker : IBroker
     public IAsyncEnumerable<RecordBatch> ReadAsync(ReadRequest request, CancellationToken cancellationToken) =>
         _inner.ReadAsync(request, cancellationToken);
 
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken) => _inner.JoinGroupAsync(group, cancellationToken);
+
     public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken) =>
         _inner.GetWatermarksAsync(partitions, cancellationToken);
 

@@ -166,6 +166,8 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
         }
     }
 
+    public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken) => inner.JoinGroupAsync(group, cancellationToken);
+
     public async ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(
         IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken)
     {

@@ -54,6 +54,8 @@ public sealed class KafkaBrokerContractOnMock : BrokerContract
 
         public IAsyncEnumerable<RecordBatch> ReadAsync(ReadRequest request, CancellationToken cancellationToken) => inner.ReadAsync(request, cancellationToken);
 
+        public ValueTask<GroupMember> JoinGroupAsync(string group, CancellationToken cancellationToken) => inner.JoinGroupAsync(group, cancellationToken);
+
         public ValueTask<IReadOnlyList<Watermarks>> GetWatermarksAsync(IReadOnlyList<TopicPartition> partitions, CancellationToken cancellationToken) =>
             inner.GetWatermarksAsync(partitions, cancellationToken);
 
