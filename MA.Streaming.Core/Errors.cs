@@ -20,8 +20,6 @@ internal static class Errors
 
     public static RpcException OutOfRange(string message) => Of(StatusCode.OutOfRange, message);
 
-    public static RpcException Unimplemented(string message) => Of(StatusCode.Unimplemented, message);
-
     public static RpcException Internal(string message) => Of(StatusCode.Internal, message);
 
     public static RpcException Unavailable(string message) => Of(StatusCode.Unavailable, message);

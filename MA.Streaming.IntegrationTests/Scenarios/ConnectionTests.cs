@@ -113,14 +113,6 @@ public sealed class ConnectionTests(Transport transport, StreamCreationStrategy 
     }
 
     [Test]
-    public async Task NewConnection_ConsumerGroup_IsUnimplementedForNow()
-    {
-        var failure = await FailureOfAsync(() => Server.ConnectAsync(new ConnectionDetails { DataSource = DataSource, ConsumerGroup = "dashboards" }, Limit));
-
-        AssertFailure(failure, StatusCode.Unimplemented, "consumer_group", "'dashboards'");
-    }
-
-    [Test]
     public async Task NewConnection_MoreThanAllowed_IsResourceExhaustedUntilOneCloses()
     {
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { ConnectionsMax = 3 }));

@@ -35,7 +35,7 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
         ["no details"] = async (s, t) => await s.Connections.NewConnectionAsync(new(), cancellationToken: t),
         ["bad offset"] = (s, t) => s.ConnectAsync(new() { DataSource = "A", MainOffset = -5 }, t),
         ["too many offsets"] = (s, t) => s.ConnectAsync(new() { DataSource = "A", StreamOffsets = { 1, 2 } }, t),
-        ["consumer group"] = (s, t) => s.ConnectAsync(new() { DataSource = "A", ConsumerGroup = "g" }, t),
+        ["consumer group"] = (s, t) => s.ConnectAsync(new() { DataSource = "A", ConsumerGroup = new string('g', 250) }, t),
         ["close nothing"] = async (s, t) => await s.Connections.CloseConnectionAsync(new(), cancellationToken: t),
         ["read nothing"] = (s, t) => EndAsync(s.Reader.ReadPackets(new(), cancellationToken: t), t),
         ["read an unknown connection"] = (s, t) => EndAsync(s.Reader.ReadEssentials(new() { Connection = new() { Id = 7 } }, cancellationToken: t), t),

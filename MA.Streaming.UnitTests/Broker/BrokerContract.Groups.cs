@@ -63,6 +63,7 @@ public abstract partial class BrokerContract
     [Test]
     public async Task JoinGroup_ASecondMember_SharesAndGoesOnWhereTheFirstIsDone()
     {
+        if (!CommitsWhileSharing) Assert.Ignore("this broker refuses commits while a group shares its partitions out");
         var topic = await NewTopicAsync(4);
         await AppendManyAsync(topic, 100);
         var (group, wanted) = (NewName(), Partitions(topic, 4));
@@ -105,6 +106,7 @@ public abstract partial class BrokerContract
     [Test]
     public async Task JoinGroup_AMemberThatDoesNotGiveUp_IsNotWaitedForForEver()
     {
+        if (!CommitsWhileSharing) Assert.Ignore("this broker refuses commits while a group shares its partitions out");
         var topic = await NewTopicAsync(2);
         await AppendManyAsync(topic, 10);
         var (group, wanted) = (NewName(), Partitions(topic, 2));

@@ -44,6 +44,9 @@ public abstract partial class BrokerContract
     /// <summary>Nothing is fetched beyond <see cref="ReadRequest.BytesMax"/>, also not by a client library below.</summary>
     protected virtual bool FetchesNoMoreThanAsked => true;
 
+    /// <summary>Positions are kept that a member says while its partitions pass on.</summary>
+    protected virtual bool CommitsWhileSharing => true;
+
     /// <summary>A read that asks for it is resumed without the thread pool, and so are appends.</summary>
     protected virtual bool WorksWithExhaustedThreadPool => false;
 

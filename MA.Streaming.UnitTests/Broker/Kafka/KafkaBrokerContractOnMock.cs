@@ -17,6 +17,9 @@ public sealed class KafkaBrokerContractOnMock : BrokerContract
     // The mock acknowledges every record with one and the same time.
     protected override bool AcknowledgesTimes => false;
 
+    // The mock answers REBALANCE_IN_PROGRESS then, where Kafka takes them.
+    protected override bool CommitsWhileSharing => false;
+
     protected override async Task<IBroker> CreateAsync()
     {
         TestKafka.RequireLibrary();
