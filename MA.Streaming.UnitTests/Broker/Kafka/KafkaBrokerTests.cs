@@ -52,6 +52,30 @@ internal sealed class KafkaBrokerTests
         });
     }
 
+    [Test]
+    public async Task JoinGroup_NoKafkaThere_FailsInTimeAndSaysWhy()
+    {
+        // Time is what the group looks at between two polls of the library; only that is moved.
+        var options = new KafkaBrokerOptions { BootstrapServers = "127.0.0.1:1" };
+        var (clock, logger) = (new ManualClock(), new RecordingLogger());
+        var clients = new KafkaClients(options, logger);
+        await using var groups = new KafkaGroups(options, clients, _ => true, clock, logger);
+        var member = groups.Join("dashboards");
+        member.Want([new("car", 0)]);
+        var next = member.NextAssignmentAsync(None).AsTask();
+        await UntilAsync(() => Task.FromResult(clients.Complaint is not null));
+        Assert.That(next.IsCompleted, Is.False);
+
+        clock.Advance(TimeSpan.FromSeconds(31));
+
+        var failure = Assert.ThrowsAsync<BrokerException>(() => next.WithDeadline())!;
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(failure.Error, Is.EqualTo(BrokerError.Unavailable));
+            Assert.That(failure.Message, Does.Contain("'dashboards'").And.Contain("30 s").And.Contain("127.0.0.1:1"));
+        }
+    }
+
     [TestCase("acks", "0")]
     [TestCase("enable.idempotence", "false")]
     [TestCase("enable.auto.commit", "true")]
