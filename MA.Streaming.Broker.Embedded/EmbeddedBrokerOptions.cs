@@ -18,6 +18,9 @@ public sealed record EmbeddedBrokerOptions
     /// <summary>Bytes of a journal file. Files are reused; as many are made as undrained bytes need.</summary>
     public int JournalFileBytes { get; init; } = 32 << 20;
 
+    /// <summary>Bytes by which a journal file grows at once until it has been filled.</summary>
+    internal int JournalZerosBytes { get; init; } = 512 << 10;
+
     /// <summary>Bytes that one flush makes durable at most, one record at least.</summary>
     public int GroupBytesMax { get; init; } = 4 << 20;
 

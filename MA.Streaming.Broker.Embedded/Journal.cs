@@ -10,14 +10,12 @@ namespace MA.Streaming.Broker.Embedded;
 /// group is written where the file's length is durable already: so a file that is shorter than a head and a group, or than a group
 /// in it says, was cut by something else than a crash.
 /// </summary>
-internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy policy) : IDisposable
+internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, CommitPolicy policy) : IDisposable
 {
     /// <summary>The shortest a file can be that was ever used.</summary>
     public const int FileBytesMin = FileHead.Bytes + GroupFormat.HeaderBytes;
 
-    private const int ZerosBytes = 512 << 10;
-    private static readonly byte[] Zeros = new byte[ZerosBytes];
-
+    private readonly byte[] _zeros = new byte[zerosBytes];
     private readonly Lock _gate = new();
     private readonly List<JournalFile> _live = [];
     private readonly Stack<JournalFile> _free = [];
@@ -233,7 +231,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         var file = new JournalFile(files.Open(made, create: true)!);
         try
         {
-            var to = Math.Min(fileBytes, ZerosBytes / 2);
+            var to = Math.Min(fileBytes, zerosBytes / 2);
             WriteZeros(file, to);
             file.File.Flush();
             file.Filled = to;
@@ -253,7 +251,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
     /// <summary>Keeps zeros ahead of what is written, so that most flushes write no metadata; so few that nobody waits long for theirs.</summary>
     private void Extend(JournalFile file, long end)
     {
-        var to = Math.Min(fileBytes, Math.Max(end, file.Filled + Math.Min(file.Filled, ZerosBytes)));
+        var to = Math.Min(fileBytes, Math.Max(end, file.Filled + Math.Min(file.Filled, zerosBytes)));
         try
         {
             WriteZeros(file, to);
@@ -268,9 +266,9 @@ internal sealed class Journal(ILogFiles files, int fileBytes, CommitPolicy polic
         file.Filled = to;
     }
 
-    private static void WriteZeros(JournalFile file, long to)
+    private void WriteZeros(JournalFile file, long to)
     {
-        for (var at = file.Filled; at < to; at += ZerosBytes) file.File.Write(at, Zeros.AsSpan(0, (int)Math.Min(ZerosBytes, to - at)));
+        for (var at = file.Filled; at < to; at += zerosBytes) file.File.Write(at, _zeros.AsSpan(0, (int)Math.Min(zerosBytes, to - at)));
     }
 
     private sealed class JournalFile(LogFile file)

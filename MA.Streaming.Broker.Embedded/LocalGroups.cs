@@ -174,7 +174,7 @@ internal sealed class LocalGroups(IBroker broker, Action<TopicPartition, long> t
 
     private async Task CommitAfterAsync(Task before)
     {
-        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding | ConfigureAwaitOptions.SuppressThrowing);
         List<(Group Group, string Name, Position[] Positions)> changes = [];
         lock (_gate)
         {

@@ -24,6 +24,7 @@ internal sealed partial class Log
     private readonly Lock _drainGate = new();
     private byte[] _drainBuffer = [];
     private long _drainedGroup;
+    private bool _isClosed;
 
     /// <summary>Moves everything that is durable now into segments and makes it durable there; frees what it may. False when there was nothing.</summary>
     /// <exception cref="IOException">The disk refused; nothing is lost, and the next call tries again.</exception>
@@ -93,6 +94,7 @@ internal sealed partial class Log
     {
         lock (_drainGate)
         {
+            if (_isClosed) return; // Its files may be another process's by now.
             Attach(partition.Topic);
             RaiseLows([(partition, low)]);
         }

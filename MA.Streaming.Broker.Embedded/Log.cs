@@ -66,7 +66,7 @@ internal sealed partial class Log : IDisposable
     private Log(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
     {
         (_files, _options, _clock, _report) = (files, options, clock, report);
-        _journal = new Journal(files, options.JournalFileBytes, options.CommitPolicy);
+        _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy);
     }
 
     public Guid Id { get; private set; }
@@ -307,6 +307,7 @@ internal sealed partial class Log : IDisposable
 
     public void Dispose()
     {
+        lock (_drainGate) _isClosed = true;
         _journal.Dispose();
         _files.Dispose();
     }

@@ -96,6 +96,9 @@ public sealed class SimulationTests
                 UndrainedBytesMax = 20_000,
                 TailBytesMax = _random.Next(3) * 3000,
                 DiskReserveBytes = 1,
+
+                // Files that are filled when they are made, and files that grow while they are written.
+                JournalZerosBytes = 2 * (Journal.FileBytesMin + _random.Next(7000)),
             };
         }
 
