@@ -21,6 +21,9 @@ public sealed record EmbeddedBrokerOptions
     /// <summary>Bytes by which a journal file grows at once until it has been filled.</summary>
     internal int JournalZerosBytes { get; init; } = 512 << 10;
 
+    /// <summary>Segments that are flushed one by one; more of them all at once, where the system can.</summary>
+    internal int FlushEachMax { get; init; } = 16;
+
     /// <summary>Bytes that one flush makes durable at most, one record at least.</summary>
     public int GroupBytesMax { get; init; } = 4 << 20;
 

@@ -13,7 +13,6 @@ internal sealed partial class Log
     private const int DrainBufferBytes = 1 << 20;
     private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
-    private const int FlushEachMax = 16;
     private const long DrainBytesMin = 1 << 20;
     private const long DrainBytesAFile = 16 << 10;
 
@@ -195,7 +194,7 @@ internal sealed partial class Log
     {
         var writes = new List<SegmentWrite>(partitions.Count);
         var directories = new HashSet<string>(StringComparer.Ordinal);
-        var isFlushedAtOnce = partitions.Count > FlushEachMax && _files.CanFlushAll;
+        var isFlushedAtOnce = partitions.Count > _options.FlushEachMax && _files.CanFlushAll;
         try
         {
             foreach (var partition in partitions)

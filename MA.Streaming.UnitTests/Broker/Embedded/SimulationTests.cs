@@ -99,6 +99,9 @@ public sealed class SimulationTests
 
                 // Files that are filled when they are made, and files that grow while they are written.
                 JournalZerosBytes = 2 * (Journal.FileBytesMin + _random.Next(7000)),
+
+                // Segments flushed one by one, and all at once.
+                FlushEachMax = _random.Next(6),
             };
         }
 
