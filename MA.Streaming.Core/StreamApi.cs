@@ -110,7 +110,7 @@ public sealed class StreamApi : IAsyncDisposable
         _telemetry.ObserveConnections(() => _connections.Count);
         _telemetry.ObserveReads(() => _connections.Reads);
         _telemetry.ObservePending(() => writer.PendingBytes, () => writer.PendingPackets);
-        PacketWriter = new PacketWriterEndpoint(writer, _calls, limits);
+        PacketWriterEndpoint = new PacketWriterEndpoint(writer, _calls, limits);
         PacketReaderEndpoint = new PacketReaderEndpoint(
             reader,
             _connections,
@@ -131,12 +131,15 @@ public sealed class StreamApi : IAsyncDisposable
     public string BrokerName => _broker.Info.Name;
 
     /// <summary>The packet writer service.</summary>
-    public PacketWriterService.PacketWriterServiceBase PacketWriter { get; }
+    public PacketWriterService.PacketWriterServiceBase PacketWriter => PacketWriterEndpoint;
 
     /// <summary>The packet reader service.</summary>
     public PacketReaderService.PacketReaderServiceBase PacketReader => PacketReaderEndpoint;
 
-    /// <summary>The same service, which can give bytes instead of messages too.</summary>
+    /// <summary>The packet writer service, which can take bytes instead of messages too.</summary>
+    internal PacketWriterEndpoint PacketWriterEndpoint { get; }
+
+    /// <summary>The packet reader service, which can give bytes instead of messages too.</summary>
     internal PacketReaderEndpoint PacketReaderEndpoint { get; }
 
     /// <summary>The connection manager service.</summary>

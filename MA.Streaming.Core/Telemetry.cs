@@ -97,15 +97,15 @@ internal sealed class Telemetry : IDisposable
         return tags;
     }
 
-    public void DataPublished(StreamTags tags)
+    public void DataPublished(StreamTags tags, int packets)
     {
-        if (_dataPublished.Enabled) _dataPublished.Add(1, tags.DataSource, tags.Stream);
+        if (_dataPublished.Enabled) _dataPublished.Add(packets, tags.DataSource, tags.Stream);
     }
 
-    public void DataRouted(StreamTags tags, int bytes)
+    public void DataRouted(StreamTags tags, int packets, long bytes)
     {
-        if (_routed.Enabled) _routed.Add(1);
-        if (_dataRouted.Enabled) _dataRouted.Add(1, tags.DataSource, tags.Stream);
+        if (_routed.Enabled) _routed.Add(packets);
+        if (_dataRouted.Enabled) _dataRouted.Add(packets, tags.DataSource, tags.Stream);
         if (_dataBytes.Enabled) _dataBytes.Add(bytes, tags.DataSource, tags.Stream);
     }
 

@@ -5,7 +5,8 @@ namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
 /// The messages of a handler on their way to a client: handed over directly when the client waits, else queued within bounds; a full
-/// queue makes the handler wait. The stream ends for the client after the status is final.
+/// queue makes the handler wait. The client takes small messages from the queue many at a time, so that the two rarely meet. The stream
+/// ends for the client after the status is final.
 /// </summary>
 internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServerStreamWriter<T>
     where T : class
@@ -13,9 +14,9 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
     /// <summary>So many messages are queued whatever their size; one read ahead keeps both sides busy.</summary>
     private const int MessagesMin = 2;
 
-    /// <summary>More are queued up to here, while together they stay under the bytes.</summary>
-    private const int MessagesMax = 256;
-    private const int BytesMax = 256 << 10;
+    /// <summary>More are queued up to here, while together they stay under the bytes; and as many the client has taken.</summary>
+    private const int MessagesMax = 128;
+    private const int BytesMax = 128 << 10;
 
     private static readonly Task<bool> True = Task.FromResult(true);
     private static readonly Task<bool> False = Task.FromResult(false);
@@ -23,12 +24,15 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
     private readonly Lock _gate = new();
     private readonly InProcessCall _call;
     private readonly Queue<(T Message, int Bytes)> _queue = new();
+    private readonly Queue<T> _taken = new(); // The client's own: touched by MoveNext only.
     private int _bytes;
     private T? _current;
     private T? _waiting;
     private TaskCompletionSource<bool>? _reading;
     private TaskCompletionSource? _writing;
+    private bool _hasSentHeaders;
     private bool _hasEnded;
+    private volatile bool _isCutOff;
 
     public InProcessResponseStream(InProcessCall call)
     {
@@ -46,7 +50,12 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
     {
         ArgumentNullException.ThrowIfNull(message);
         if (cancellationToken.IsCancellationRequested) return Task.FromCanceled(cancellationToken);
-        _call.SendHeaders();
+        if (!_hasSentHeaders)
+        {
+            _call.SendHeaders();
+            _hasSentHeaders = true;
+        }
+
         TaskCompletionSource<bool> reading;
         lock (_gate)
         {
@@ -72,6 +81,13 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
     {
         // Also while messages wait: a handler that is always ahead must not keep a client that was told to stop.
         if (cancellationToken.IsCancellationRequested) _call.Cancel();
+        if (_isCutOff) _taken.Clear();
+        if (_taken.TryDequeue(out var taken))
+        {
+            _current = taken;
+            return True;
+        }
+
         TaskCompletionSource<bool>? reading = null;
         TaskCompletionSource? written = null;
         lock (_gate)
@@ -81,6 +97,7 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
             {
                 _current = next.Message;
                 _bytes -= next.Bytes;
+                TakeMore();
 
                 // The handler is woken when half of the queue is free, not for every message.
                 if (_waiting is not null && _queue.Count <= MessagesMin / 2 + (MessagesMax / 2 * (_bytes < BytesMax / 2 ? 1 : 0)) && TryEnqueue(_waiting))
@@ -109,6 +126,21 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
         return await reading.Task.ConfigureAwait(false);
     }
 
+    private void TakeMore()
+    {
+        // So few may be large, and to weigh them costs more than to come back for them.
+        if (_queue.Count <= MessagesMin) return;
+        for (var left = BytesMax; _taken.Count < MessagesMax && _queue.TryPeek(out var next); _taken.Enqueue(next.Message))
+        {
+            left -= next.Bytes > 0 ? next.Bytes : BytesOf(next.Message);
+            if (left <= 0) return;
+            _queue.Dequeue();
+            _bytes -= next.Bytes;
+        }
+    }
+
+    private static int BytesOf(T message) => message is IMessage weighed ? weighed.CalculateSize() : BytesMax;
+
     private bool TryEnqueue(T message)
     {
         // Only a message beyond the first few is weighed: weighing walks the whole message.
@@ -116,7 +148,7 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
         if (_queue.Count >= MessagesMin)
         {
             if (_queue.Count >= MessagesMax) return false;
-            bytes = message is IMessage weighed ? weighed.CalculateSize() : BytesMax;
+            bytes = BytesOf(message);
             if (_bytes + bytes > BytesMax) return false;
         }
 
@@ -170,7 +202,8 @@ internal sealed class InProcessResponseStream<T> : IAsyncStreamReader<T>, IServe
             _waiting = null;
 
             // What was sent before an end by the handler is still taken; a client that cancelled takes no more.
-            if (status.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded) _queue.Clear();
+            _isCutOff = status.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded;
+            if (_isCutOff) _queue.Clear();
         }
 
         writing?.TrySetException(new OperationCanceledException("The call has ended."));

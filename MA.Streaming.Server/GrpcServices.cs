@@ -79,7 +79,8 @@ internal static class GrpcServices
     public static void Add(IServiceCollection services, Func<IServiceProvider, StreamingApiServer> serverOf)
     {
         var grpc = services.AddGrpc();
-        Add<PacketWriterService.PacketWriterServiceBase>(engine => engine.PacketWriter);
+        services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<EncodedPacketWriter>, EncodedPacketWriter.Methods>());
+        Add(engine => new EncodedPacketWriter(engine.PacketWriterEndpoint));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IServiceMethodProvider<EncodedPacketReader>, EncodedPacketReader.Methods>());
         Add(engine => new EncodedPacketReader(engine.PacketReaderEndpoint));
         Add<ConnectionManagerService.ConnectionManagerServiceBase>(engine => engine.ConnectionManager);
@@ -100,7 +101,7 @@ internal static class GrpcServices
 
     public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
     {
-        Map<PacketWriterService.PacketWriterServiceBase>();
+        Map<EncodedPacketWriter>();
         Map<EncodedPacketReader>();
         Map<ConnectionManagerService.ConnectionManagerServiceBase>();
         Map<SessionManagementService.SessionManagementServiceBase>();

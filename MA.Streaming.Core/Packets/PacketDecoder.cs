@@ -15,6 +15,8 @@ internal sealed class PacketDecoder
     private const int CachedLengthMax = 256;
 
     private readonly (byte[] Bytes, string Text)[] _texts = new (byte[], string)[Slots];
+    private (byte[] Bytes, string Text) _lastType = ([], "");
+    private (byte[] Bytes, string Text) _lastKey = ([], "");
 
     /// <summary>The packet, or null when the bytes are none.</summary>
     public Packet? Decode(ReadOnlySpan<byte> bytes)
@@ -74,11 +76,11 @@ internal sealed class PacketDecoder
             switch (field, wireType)
             {
                 case (Packet.TypeFieldNumber, WireReader.Bytes):
-                    if (!reader.TryReadBytes(out var type) || TextOf(type) is not { } typeText) return null;
+                    if (!reader.TryReadBytes(out var type) || TextOf(type, ref _lastType) is not { } typeText) return null;
                     packet.Type = typeText;
                     break;
                 case (Packet.SessionKeyFieldNumber, WireReader.Bytes):
-                    if (!reader.TryReadBytes(out var key) || TextOf(key) is not { } keyText) return null;
+                    if (!reader.TryReadBytes(out var key) || TextOf(key, ref _lastKey) is not { } keyText) return null;
                     packet.SessionKey = keyText;
                     break;
                 case (Packet.IsEssentialFieldNumber, WireReader.Varint):
@@ -101,15 +103,18 @@ internal sealed class PacketDecoder
         return packet;
     }
 
-    private string? TextOf(ReadOnlySpan<byte> utf8)
+    private string? TextOf(ReadOnlySpan<byte> utf8, ref (byte[] Bytes, string Text) last)
     {
-        if (utf8.IsEmpty) return "";
+        if (utf8.SequenceEqual(last.Bytes)) return last.Text; // Most packets are of the type and the session of the one before.
         if (utf8.Length > CachedLengthMax) return Utf8.IsValid(utf8) ? Encoding.UTF8.GetString(utf8) : null;
         ref var slot = ref _texts[Fingerprint.Of(utf8) % Slots];
-        if (slot.Bytes is not null && utf8.SequenceEqual(slot.Bytes)) return slot.Text;
-        if (!Utf8.IsValid(utf8)) return null;
-        var text = Encoding.UTF8.GetString(utf8);
-        slot = (utf8.ToArray(), text);
-        return text;
+        if (slot.Bytes is null || !utf8.SequenceEqual(slot.Bytes))
+        {
+            if (!Utf8.IsValid(utf8)) return null;
+            slot = (utf8.ToArray(), Encoding.UTF8.GetString(utf8));
+        }
+
+        last = slot;
+        return slot.Text;
     }
 }

@@ -176,6 +176,7 @@ internal sealed class PacketReaderEndpoint(
         private int _bytes;
         private bool _warned;
         private string _stream = "";
+        private Telemetry.StreamTags? _tags;
         private int _streamPackets;
 
         public async ValueTask AddAsync(StreamBatch batch, PacketFilter? filter, CancellationToken reading)
@@ -184,7 +185,7 @@ internal sealed class PacketReaderEndpoint(
             if (!ReferenceEquals(stream, _stream))
             {
                 CountDelivered();
-                _stream = stream;
+                (_stream, _tags) = (stream, null);
             }
 
             var overhead = OverheadBytes + System.Text.Encoding.UTF8.GetByteCount(stream);
@@ -271,7 +272,7 @@ internal sealed class PacketReaderEndpoint(
         private void CountDelivered()
         {
             if (_streamPackets == 0) return;
-            endpoint.Telemetry.Delivered(endpoint.Telemetry.TagsOf(plan.DataSource, _stream), _streamPackets, plan.IsEssentials);
+            endpoint.Telemetry.Delivered(_tags ??= endpoint.Telemetry.TagsOf(plan.DataSource, _stream), _streamPackets, plan.IsEssentials);
             _streamPackets = 0;
         }
 

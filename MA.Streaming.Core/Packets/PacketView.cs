@@ -35,13 +35,34 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
         return false;
     }
 
+    /// <summary>False also when the varint is longer than it has to be: not as protobuf writes it.</summary>
+    public bool TryReadShortestVarint(out ulong value)
+    {
+        value = 0;
+        for (var i = 0; i < _rest.Length && i < 10; i++)
+        {
+            var part = _rest[i];
+            value |= (ulong)(part & 0x7F) << (7 * i);
+            if (part >= 0x80) continue;
+            if ((part == 0 && i > 0) || (part > 1 && i == 9)) return false;
+            _rest = _rest[(i + 1)..];
+            return true;
+        }
+
+        return false;
+    }
+
     public bool TryReadBytes(out ReadOnlySpan<byte> value)
     {
         value = default;
-        if (!TryReadVarint(out var length) || length > (ulong)_rest.Length) return false;
-        value = _rest[..(int)length];
-        _rest = _rest[(int)length..];
-        return true;
+        return TryReadVarint(out var length) && TryTake(length, out value);
+    }
+
+    /// <summary>False also when the length is longer than it has to be: not as protobuf writes it.</summary>
+    public bool TryReadShortestBytes(out ReadOnlySpan<byte> value)
+    {
+        value = default;
+        return TryReadShortestVarint(out var length) && TryTake(length, out value);
     }
 
     public bool TrySkip(int wireType)
@@ -54,6 +75,15 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
             case Fixed32: return TryAdvance(4);
             default: return false; // Groups: no message of this protocol has any.
         }
+    }
+
+    private bool TryTake(ulong length, out ReadOnlySpan<byte> value)
+    {
+        value = default;
+        if (length > (ulong)_rest.Length) return false;
+        value = _rest[..(int)length];
+        _rest = _rest[(int)length..];
+        return true;
     }
 
     private bool TryAdvance(int count)

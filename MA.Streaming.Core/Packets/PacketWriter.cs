@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
 using System.Text;
 using Google.Protobuf;
 using MA.Streaming.API;
@@ -21,13 +22,21 @@ internal sealed class StreamTarget(string dataSource, Placement placement, Topic
 }
 
 /// <summary>A packet that is valid, encoded and placed: only the append is left to do.</summary>
-internal readonly record struct PreparedPacket(StreamTarget Stream, StreamTarget? Essentials, string SessionKey, RecordData Record);
+internal readonly record struct PreparedPacket(StreamTarget Stream, StreamTarget? Essentials, string SessionKey, RecordData Record)
+{
+    /// <summary>The encoded packet.</summary>
+    public ReadOnlyMemory<byte> Value => Record.Value.GetValueOrDefault();
+}
 
 /// <summary>Validates, encodes once, places and appends packets. What it has accepted is in the broker's hands, in the order of the calls.</summary>
 internal sealed class PacketWriter(
     IBroker broker, TopicLayout layout, TopicDirectory directory, StreamingApiLimits limits, Telemetry telemetry, TimeProvider clock)
 {
     private const int KeysMax = 4_096;
+
+    /// <summary>Packets of one stream that come in one message share an array up to here: fewer and larger objects are much less work for
+    /// the garbage collector, while the last of them that is still in use holds little that is not.</summary>
+    private const int SharedBytesMax = 4 << 10;
 
     /// <summary>What a call that waits costs beside its packet's bytes, so that packets without any are bounded too.</summary>
     private const int WaitingBytes = 256;
@@ -60,6 +69,44 @@ internal sealed class PacketWriter(
         return new(stream, essentials, sessionKey, Encode(packet, sessionKey));
     }
 
+    /// <summary>
+    /// Prepares the packets of an encoded WriteDataPacketsRequest as they stand in it; nothing of its memory is used afterwards. False, with
+    /// some of them prepared, for what is anything but plain: a mistake, an unusual encoding, the first packet of a stream. That is for
+    /// <see cref="Prepare"/>, packet by packet, to decide on.
+    /// </summary>
+    public bool TryPrepare(ReadOnlyMemory<byte> request, List<PreparedPacket> packets)
+    {
+        // The packets of a request are mostly of one stream and one session.
+        StreamTarget? target = null;
+        ReadOnlySpan<byte> dataSource = default, stream = default;
+        var (sessionKey, key) = ("", Array.Empty<byte>());
+        var reader = new WireReader(request.Span);
+        while (!reader.IsAtEnd)
+        {
+            if (!DetailView.TryRead(ref reader, out var detail) || detail.Packet.Length > _packetBytesMax) return false;
+            if (target is null || !detail.Stream.SequenceEqual(stream) || !detail.DataSource.SequenceEqual(dataSource))
+            {
+                dataSource = detail.DataSource;
+                stream = detail.Stream;
+                if (!_streams.TryGetValue((Encoding.UTF8.GetString(dataSource), Encoding.UTF8.GetString(stream)), out target)) return false;
+            }
+
+            StreamTarget? essentials = null;
+            if (detail.IsEssential && !_essentials.TryGetValue(target.DataSource, out essentials)) return false;
+            if (!detail.SessionKey.SequenceEqual(key))
+            {
+                sessionKey = Encoding.UTF8.GetString(detail.SessionKey);
+                key = KeyOf(sessionKey);
+            }
+
+            request.Span.Overlaps(detail.Packet, out var at);
+            packets.Add(new(target, essentials, sessionKey, new RecordData(key, request.Slice(at, detail.Packet.Length))));
+        }
+
+        CopyBytes(CollectionsMarshal.AsSpan(packets));
+        return true;
+    }
+
     /// <summary>Checks and encodes an info packet.</summary>
     public RecordData PrepareInfo(Packet? packet, InfoType type, out string topic)
     {
@@ -74,10 +121,52 @@ internal sealed class PacketWriter(
         return Encode(packet, packet.SessionKey);
     }
 
+    /// <summary>Appends prepared packets of a client stream, in order. Every append is issued, and in the window, before this returns.</summary>
+    public void Append(List<PreparedPacket> packets, WriteWindow window)
+    {
+        for (ReadOnlySpan<PreparedPacket> rest = CollectionsMarshal.AsSpan(packets); !rest.IsEmpty;) rest = rest[AppendRun(rest, window)..];
+    }
+
     /// <summary>Appends a prepared packet; an essential one twice, essentials first. Both appends are issued before this returns.</summary>
     public ValueTask AppendAsync(in PreparedPacket packet)
     {
-        telemetry.DataPublished(packet.Stream.Tags);
+        telemetry.DataPublished(packet.Stream.Tags, 1);
+        var append = AppendAsync(packet, out var isDurable);
+        if (isDurable) telemetry.DataRouted(packet.Stream.Tags, 1, packet.Record.Bytes);
+        return append;
+    }
+
+    // The packets that come first and are of one stream. Their labels are the same, so they are counted together: counting one costs
+    // more than appending it to memory.
+    private int AppendRun(ReadOnlySpan<PreparedPacket> packets, WriteWindow window)
+    {
+        var stream = packets[0].Stream;
+        var (count, durable, bytes) = (0, 0, 0L);
+        try
+        {
+            while (count < packets.Length && packets[count].Stream == stream)
+            {
+                ref readonly var packet = ref packets[count++];
+                var append = AppendAsync(packet, out var isDurable);
+                window.Add(append, packet.Record.Bytes);
+                if (!isDurable) continue;
+                durable++;
+                bytes += packet.Record.Bytes;
+            }
+        }
+        finally
+        {
+            telemetry.DataPublished(stream.Tags, count);
+            if (durable > 0) telemetry.DataRouted(stream.Tags, durable, bytes);
+        }
+
+        return count;
+    }
+
+    // Who is told that the packet is durable already counts it.
+    private ValueTask AppendAsync(in PreparedPacket packet, out bool isDurable)
+    {
+        isDurable = false;
         if (packet.Essentials is { } essentials)
         {
             var first = essentials.Appender.AppendAsync(essentials.Placement.Target, packet.Record);
@@ -86,8 +175,9 @@ internal sealed class PacketWriter(
         }
 
         var append = packet.Stream.Appender.AppendAsync(packet.Stream.Placement.Target, packet.Record);
-        if (!append.IsCompletedSuccessfully) return CompleteAsync(append, packet);
-        Count(packet);
+        isDurable = append.IsCompletedSuccessfully;
+        if (!isDurable) return CompleteAsync(append, packet);
+        Written?.Invoke(packet);
         return default;
     }
 
@@ -195,6 +285,27 @@ internal sealed class PacketWriter(
         if (layout.DataSourceError(dataSource) is { } error) throw Errors.InvalidArgument(error);
     }
 
+    // From the memory of a request to their own.
+    private static void CopyBytes(Span<PreparedPacket> packets)
+    {
+        while (!packets.IsEmpty)
+        {
+            var (count, bytes) = (1, packets[0].Value.Length);
+            while (count < packets.Length && packets[count].Stream == packets[0].Stream && bytes + packets[count].Value.Length <= SharedBytesMax)
+                bytes += packets[count++].Value.Length;
+            Memory<byte> rest = GC.AllocateUninitializedArray<byte>(bytes);
+            foreach (ref var packet in packets[..count])
+            {
+                var value = rest[..packet.Value.Length];
+                packet.Value.CopyTo(value);
+                packet = packet with { Record = packet.Record with { Value = value } };
+                rest = rest[value.Length..];
+            }
+
+            packets = packets[count..];
+        }
+    }
+
     private StreamTarget AddStream(string dataSource, string stream)
     {
         if ((layout.DataSourceError(dataSource) ?? layout.StreamError(dataSource, stream)) is { } error) throw Errors.InvalidArgument(error);
@@ -294,7 +405,7 @@ internal sealed class PacketWriter(
 
     private void Count(in PreparedPacket packet)
     {
-        telemetry.DataRouted(packet.Stream.Tags, packet.Record.Bytes);
+        telemetry.DataRouted(packet.Stream.Tags, 1, packet.Record.Bytes);
         Written?.Invoke(packet);
     }
 

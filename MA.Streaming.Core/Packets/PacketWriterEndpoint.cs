@@ -27,10 +27,25 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             context,
             (request, window) =>
             {
-                // The whole message is checked before any of it is appended.
+                Prepare(request, packets);
+                writer.Append(packets, window);
+            }).ConfigureAwait(false);
+        return new WriteDataPacketsResponse();
+    }
+
+    /// <summary>WriteDataPackets for a transport that receives bytes.</summary>
+    public async Task<WriteDataPacketsResponse> WriteDataPackets(IAsyncStreamReader<EncodedRequest> requestStream, ServerCallContext context)
+    {
+        var packets = new List<PreparedPacket>();
+        await WriteStreamAsync(
+            requestStream,
+            context,
+            (request, window) =>
+            {
                 packets.Clear();
-                for (var i = 0; i < request.Details.Count; i++) packets.Add(Prepare(request, i));
-                foreach (var packet in packets) window.Add(writer.AppendAsync(packet), packet.Record.Bytes);
+                if (!writer.TryPrepare(request.Bytes, packets)) Prepare(WriteDataPacketsRequest.Parser.ParseFrom(request.Bytes.Span), packets);
+                request.Taken();
+                writer.Append(packets, window);
             }).ConfigureAwait(false);
         return new WriteDataPacketsResponse();
     }
@@ -59,15 +74,20 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
         return new WriteInfoPacketsResponse();
     }
 
-    private PreparedPacket Prepare(WriteDataPacketsRequest request, int index)
+    // The whole message is checked before any of it is appended.
+    private void Prepare(WriteDataPacketsRequest request, List<PreparedPacket> packets)
     {
-        try
+        packets.Clear();
+        for (var i = 0; i < request.Details.Count; i++)
         {
-            return writer.Prepare(request.Details[index]);
-        }
-        catch (RpcException exception) when (exception.StatusCode == StatusCode.InvalidArgument)
-        {
-            throw Errors.InvalidArgument($"details[{index}]: {exception.Status.Detail}");
+            try
+            {
+                packets.Add(writer.Prepare(request.Details[i]));
+            }
+            catch (RpcException exception) when (exception.StatusCode == StatusCode.InvalidArgument)
+            {
+                throw Errors.InvalidArgument($"details[{i}]: {exception.Status.Detail}");
+            }
         }
     }
 

@@ -176,6 +176,49 @@ internal sealed class StreamTests
         Assert.That(all.Select(t => t[0]), Is.EqualTo(Enumerable.Range(0, 20).Select(i => (char)('a' + i))));
     }
 
+    [TestCase(10, 257)]
+    [TestCase(20_000, 14)]
+    [TestCase(4_000_000, 3)]
+    public async Task WriteAsync_ClientTakesOne_WaitsAgainWithinTheBounds(int bytes, int writtenMax)
+    {
+        var written = 0;
+        using var waits = new SemaphoreSlim(0);
+        _service.OnSplit = async (_, responses, context) =>
+        {
+            while (true)
+            {
+                var writing = responses.WriteAsync(new Text { Value = new string('x', bytes) }, context.CancellationToken);
+                if (!writing.IsCompleted) waits.Release();
+                await writing;
+                Interlocked.Increment(ref written);
+            }
+        };
+        using var call = _service.Client().Split(new Text());
+        await waits.WaitAsync().WithDeadline();
+        Assert.That(await call.ResponseStream.MoveNext(CancellationToken.None).WithDeadline());
+        await waits.WaitAsync().WithDeadline();
+
+        Assert.That(written, Is.InRange(3, writtenMax), "what the client has taken ahead counts too");
+    }
+
+    [Test]
+    public async Task WriteAsync_MessagesOfAnySize_ArriveOnceAndInOrder()
+    {
+        var random = new Random(11);
+        var sent = Enumerable.Range(0, 3_000).Select(i => $"{i} {new string('x', random.Next(20) switch { 0 => 140_000, < 5 => 3_000, _ => 20 })}").ToArray();
+        _service.OnSplit = async (_, responses, _) =>
+        {
+            foreach (var text in sent)
+            {
+                if (text.Length % 7 == 0) await Task.Yield();
+                await responses.WriteAsync(new Text { Value = text });
+            }
+        };
+        using var call = _service.Client().Split(new Text());
+
+        Assert.That(await AllAsync(call.ResponseStream), Is.EqualTo(sent));
+    }
+
     [Test]
     public async Task WriteAsync_CancelledWhileItWaits_WithdrawsTheMessage()
     {
@@ -324,6 +367,20 @@ internal sealed class StreamTests
         await call.ResponseStream.MoveNext(CancellationToken.None).WithDeadline();
 
         Assert.That((await StatusAsync(call.ResponseStream.MoveNext(new CancellationToken(true)))).StatusCode, Is.EqualTo(StatusCode.Cancelled));
+    }
+
+    [Test]
+    public async Task MoveNext_CallDisposedThoughMessagesWait_GivesNoneOfThem()
+    {
+        _service.OnSplit = async (_, responses, context) =>
+        {
+            while (true) await responses.WriteAsync(new Text(), context.CancellationToken);
+        };
+        var call = _service.Client().Split(new Text());
+        await call.ResponseStream.MoveNext(CancellationToken.None).WithDeadline();
+        call.Dispose();
+
+        Assert.That((await StatusAsync(call.ResponseStream.MoveNext(CancellationToken.None))).StatusCode, Is.EqualTo(StatusCode.Cancelled));
     }
 
     // Requests.

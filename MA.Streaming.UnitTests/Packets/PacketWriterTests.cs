@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Text;
 using Grpc.Core;
 using MA.Streaming.API;
@@ -18,10 +19,14 @@ internal sealed class PacketWriterTests : IAsyncDisposable
 {
     private readonly GatedBroker _broker = new(new MemoryBroker());
     private readonly ManualClock _clock = new();
-    private readonly Telemetry _telemetry = new();
+    private readonly Telemetry _telemetry;
     private readonly TopicDirectory _directory;
 
-    public PacketWriterTests() => _directory = new TopicDirectory(_broker, new RecordingLogger(), _clock);
+    public PacketWriterTests()
+    {
+        _telemetry = new Telemetry(scope: this);
+        _directory = new TopicDirectory(_broker, new RecordingLogger(), _clock);
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -344,6 +349,44 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         await Task.WhenAll(writes).WithDeadline();
 
         Assert.That(await TextsAsync("Car"), Is.EqualTo(Enumerable.Range(0, 200).Select(i => $"{i}")));
+    }
+
+    [Test]
+    public async Task Append_PacketsOfSeveralStreams_AreCountedWithTheirLabels()
+    {
+        var writer = Writer();
+        await Write(writer, "", essential: true).WithDeadline();
+        await writer.AppendAsync(writer.Prepare(TestApi.Detail("Car", "engine", ""))).AsTask().WithDeadline();
+        var counts = new Dictionary<string, long>();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, self) =>
+            {
+                if (ReferenceEquals(instrument.Meter.Scope, this)) self.EnableMeasurementEvents(instrument);
+            },
+        };
+        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
+        {
+            var name = $"{instrument.Name} {string.Join("/", tags.ToArray().Select(tag => tag.Value))}";
+            counts[name] = counts.GetValueOrDefault(name) + value;
+        });
+        listener.Start();
+        _broker.Holds = target => target.Topic == "Car.engine";
+        var window = new WriteWindow(1 << 20);
+        var packets = new List<PreparedPacket>();
+        foreach (var (stream, essential) in new[] { ("", false), ("", true), ("", false), ("engine", false), ("engine", false), ("", false) })
+            packets.Add(writer.Prepare(TestApi.Detail("Car", stream, "text", essential)));
+        writer.Append(packets, window);
+        Assert.That(counts["stream_api_data_packets_published_total Car/"], Is.EqualTo(4));
+        Assert.That(counts["stream_api_data_packets_published_total Car/engine"], Is.EqualTo(2));
+        Assert.That(counts["stream_api_data_packets_routed_total Car/"], Is.EqualTo(4));
+        Assert.That(counts["stream_api_data_packets_routed_bytes_total Car/"], Is.EqualTo(packets.Where(p => p.Stream == packets[0].Stream).Sum(p => p.Record.Bytes)));
+        Assert.That(counts, Does.Not.ContainKey("stream_api_data_packets_routed_total Car/engine"), "not durable yet");
+        _broker.ReleaseAll();
+        await window.DrainAsync().AsTask().WithDeadline();
+        Assert.That(counts["stream_api_data_packets_routed_total Car/engine"], Is.EqualTo(2));
+        Assert.That(counts["stream_api_packets_routed_total "], Is.EqualTo(6));
+        Assert.That(window.Durable, Is.EqualTo(6));
     }
 
     [TestCase(InfoType.Unspecified, "SessionInfo")]
