@@ -56,7 +56,7 @@ internal static class KafkaBenchmarks
         $"kafka-write-{bytes}",
         $"appends of 4 writers with up to 1,000 in flight each, {bytes} B to one partition, all acknowledged by every in-sync replica",
         "Confluent.Kafka's producer with the same settings, as many in flight",
-        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated],
+        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated, Metric.Processor],
         async scale =>
         {
             var records = scale.Packets(Records);
@@ -75,7 +75,7 @@ internal static class KafkaBenchmarks
         $"kafka-read-{bytes}",
         $"a partition read from its start to its end, {bytes} B a record",
         "Confluent.Kafka's consumer with the same settings, given the partition",
-        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated],
+        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated, Metric.Processor],
         async scale =>
         {
             var records = scale.Packets(Records);
