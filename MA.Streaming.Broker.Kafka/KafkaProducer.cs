@@ -78,6 +78,17 @@ internal sealed unsafe partial class KafkaProducer : IDisposable
     /// <summary>librdkafka's own handle.</summary>
     public nint Handle => _client.DangerousGetHandle();
 
+    /// <summary>Why it failed for good, also before it has told; null when it has not.</summary>
+    public Error? Fatal
+    {
+        get
+        {
+            var words = stackalloc byte[WordsMax];
+            var cause = Native.FatalError(Handle, words, WordsMax);
+            return cause == 0 ? null : new Error((ErrorCode)cause, Text(words), isFatal: true);
+        }
+    }
+
     /// <summary>Gives a record to librdkafka, which copies it. Its report comes with its tag, unless it is refused at once.</summary>
     /// <returns>Why it was refused; null when it was taken.</returns>
     public Error? Produce(string topic, int partition, in RecordData record, long timestamp, int tag)
@@ -217,9 +228,7 @@ internal sealed unsafe partial class KafkaProducer : IDisposable
     private Error Of(int code, string? reason)
     {
         if (code != (int)ErrorCode.Local_Fatal) return reason is null ? new Error((ErrorCode)code) : new Error((ErrorCode)code, reason);
-        var words = stackalloc byte[WordsMax];
-        var cause = Native.FatalError(Handle, words, WordsMax);
-        return new Error((ErrorCode)(cause == 0 ? code : cause), Text(words), isFatal: true);
+        return Fatal ?? new Error((ErrorCode)code, reason, isFatal: true);
     }
 
     /// <summary>Lives as long as somebody uses it.</summary>

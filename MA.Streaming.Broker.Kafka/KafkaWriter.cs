@@ -204,7 +204,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
                 {
                     _deliveries.AddRange(_refused);
                     _refused.Clear();
-                    for (var i = _settled.Count; i < _deliveries.Count; i++) _settled.Add(Forget(_deliveries[i].Tag));
+                    for (var i = _settled.Count; i < _deliveries.Count; i++) _settled.Add(Forget(_deliveries[i].Tag, _deliveries[i].Error));
 
                     if (IsToBeReplaced && _inFlight == 0 && !_isStopping) Replace();
                     while (!_isStopping && !IsToBeReplaced && _waiting.TryPeek(out var next) && Fits(next))
@@ -232,8 +232,10 @@ internal sealed class KafkaWriter : IAsyncDisposable
         End();
     }
 
-    private Append Forget(int tag)
+    private Append Forget(int tag, Error? error)
     {
+        // What a failed producer throws away may come before the word of why it failed.
+        if (_fatal is null && error?.Code is ErrorCode.Local_PurgeQueue or ErrorCode.Local_PurgeInflight && _producer.Fatal is { } fatal) SetFatal(fatal);
         var append = _tagged[tag]!;
         _tagged[tag] = null;
         _free.Push(tag);
