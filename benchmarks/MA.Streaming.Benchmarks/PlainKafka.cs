@@ -10,18 +10,19 @@ internal sealed class PlainKafka : IAsyncDisposable
 {
     private readonly string _servers;
     private readonly IProducer<Null, byte[]> _producer;
+    private readonly Lazy<IAdminClient> _admin;
 
     public PlainKafka(string servers)
     {
         _servers = servers;
+        _admin = new Lazy<IAdminClient>(() => new AdminClientBuilder(new AdminClientConfig { BootstrapServers = servers }).Build());
         var settings = new ProducerConfig { BootstrapServers = servers, Acks = Acks.All, EnableIdempotence = true, CompressionType = CompressionType.Zstd, LingerMs = 0, QueueBufferingMaxMessages = 0, DeliveryReportFields = "timestamp,status" };
         _producer = new ProducerBuilder<Null, byte[]>(settings).Build();
     }
 
     public async Task CreateAsync(string topic)
     {
-        using var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _servers }).Build();
-        await admin.CreateTopicsAsync([new TopicSpecification { Name = topic, NumPartitions = 1 }]);
+        await _admin.Value.CreateTopicsAsync([new TopicSpecification { Name = topic, NumPartitions = 1 }]);
     }
 
     /// <summary>Produces so many records, with no more than so many unacknowledged.</summary>
@@ -99,6 +100,7 @@ internal sealed class PlainKafka : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         _producer.Dispose();
+        if (_admin.IsValueCreated) _admin.Value.Dispose();
         return default;
     }
 
