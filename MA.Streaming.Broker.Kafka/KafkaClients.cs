@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Confluent.Kafka;
 using MA.Streaming.Core.Broker;
 using Microsoft.Extensions.Logging;
@@ -58,7 +57,7 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     /// <summary>The one producer. It has no thread of its own: who owns it polls it.</summary>
     /// <param name="failed">Is told of an error that it does not survive.</param>
     /// <param name="batchBytesMax">A batch of several records has no more than this.</param>
-    public IProducer<Append, Append> Producer(Action<Error> failed, int batchBytesMax)
+    public KafkaProducer Producer(Action<Error> failed, int batchBytesMax)
     {
         var settings = Common();
         Set(settings, "acks", "all");
@@ -76,15 +75,11 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
         // What is on its way is bounded here, in bytes.
         Set(settings, "queue.buffering.max.messages", "0");
         Set(settings, "queue.buffering.max.kbytes", "2097151");
-        Set(settings, "dotnet.producer.enable.background.poll", "false");
-        Set(settings, "dotnet.producer.delivery.report.fields", "value,timestamp,status");
         Apply(settings, isConsumer: false);
-        return new ProducerBuilder<Append, Append>(settings)
-            .SetKeySerializer(AppendBytes.Instance)
-            .SetValueSerializer(AppendBytes.Instance)
-            .SetErrorHandler((_, error) => Complain(error, failed))
-            .SetLogHandler((_, message) => Log(message))
-            .Build();
+
+        // Settings of Confluent.Kafka's own producer, which this is not.
+        var own = settings.Where(setting => !setting.Key.StartsWith("dotnet.", StringComparison.Ordinal));
+        return new KafkaProducer(own, error => Complain(error, failed), Log);
     }
 
     public IAdminClient Admin()
@@ -222,20 +217,6 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     }
 
     private void Log(LogMessage message) => logger.OfLibrary(message.Name, message.Facility, message.Message);
-
-    /// <summary>Key and value of an append, without copying where an array is there.</summary>
-    private sealed class AppendBytes : ISerializer<Append>
-    {
-        public static AppendBytes Instance { get; } = new();
-
-        public byte[] Serialize(Append data, SerializationContext context)
-        {
-            if ((context.Component == MessageComponentType.Key ? data.Record.Key : data.Record.Value) is not { } bytes) return null!;
-            return MemoryMarshal.TryGetArray(bytes, out var segment) && segment.Array is { } array && segment.Offset == 0 && segment.Count == array.Length
-                ? array
-                : bytes.ToArray();
-        }
-    }
 
     /// <summary>Bytes as they are; null and empty are two things.</summary>
     private sealed class NullableBytes : IDeserializer<byte[]?>

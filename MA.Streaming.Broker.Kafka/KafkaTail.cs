@@ -248,7 +248,7 @@ internal sealed class KafkaTail : IAsyncDisposable
             while (true)
             {
                 if (_isStopping) return false;
-                RemoveIdle();
+                Sweep(consumer);
                 if (_hasChanged || _partitions.Count > 0) break;
                 Monitor.Wait(_gate);
             }
@@ -264,11 +264,19 @@ internal sealed class KafkaTail : IAsyncDisposable
         return true;
     }
 
-    // A read that starts anew finds the ring as it left it.
-    private void RemoveIdle()
+    // A read that starts anew finds the ring as it left it, for a while. And what Kafka has and does not give, it holds back: an end that was
+    // reached before is not reported again.
+    private void Sweep(KafkaConsumer<Partition> consumer)
     {
         if (_clock.GetElapsedTime(_swept) < Linger / 10) return;
         _swept = _clock.GetTimestamp();
+        foreach (var partition in _partitions.Values)
+        {
+            if (partition.End != partition.EndBefore || consumer.OwnerOf(partition.Source) != partition || consumer.HighOf(partition.Source) <= partition.End) partition.HeldBackSince = null;
+            else partition.HeldBackSince ??= _swept;
+            partition.EndBefore = partition.End;
+        }
+
         foreach (var idle in _partitions.Values.Where(partition => partition.Members == 0 && _clock.GetElapsedTime(partition.IdleSince) > Linger).ToArray()) Remove(idle);
     }
 
@@ -304,7 +312,7 @@ internal sealed class KafkaTail : IAsyncDisposable
             if (result.IsPartitionEOF)
             {
                 Publish(current, records);
-                ReachedEnd(consumer, partition, result.Offset.Value);
+                ReachedEnd(partition, result.Offset.Value);
                 continue;
             }
 
@@ -344,13 +352,11 @@ internal sealed class KafkaTail : IAsyncDisposable
     }
 
     // Records that Kafka keeps to itself stand before the end: readers move on past them.
-    private void ReachedEnd(KafkaConsumer<Partition> consumer, Partition partition, long end)
+    private void ReachedEnd(Partition partition, long end)
     {
         List<ReaderPosition> awake;
-        var isHeldBack = consumer.HighOf(partition.Source) > end;
         lock (_gate)
         {
-            partition.HeldBackSince = isHeldBack ? partition.HeldBackSince ?? _clock.GetTimestamp() : null;
             if (partition.IsGone || end <= partition.End) return;
             partition.End = end;
             awake = partition.Awake();
@@ -452,6 +458,9 @@ internal sealed class KafkaTail : IAsyncDisposable
         public int Members { get; set; }
 
         public long IdleSince { get; set; }
+
+        /// <summary>The end when it was last looked at whether something is held back.</summary>
+        public long EndBefore { get; set; } = -1;
 
         public long? HeldBackSince { get; set; }
 

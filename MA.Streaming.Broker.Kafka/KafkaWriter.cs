@@ -18,15 +18,8 @@ internal sealed class Append(Core.Broker.TopicPartition target, RecordData recor
     /// <summary>What it counts against the bounds: librdkafka's own administration of a record is no less than this.</summary>
     public int Cost => RecordBytes + 256;
 
-    /// <summary>What the delivery report said, until the loop has made the rounds.</summary>
-    public Error? Error { get; set; }
-
-    public Appended Delivered { get; set; }
-
-    /// <summary>Its neighbours among those on their way.</summary>
-    public Append? Earlier { get; set; }
-
-    public Append? Later { get; set; }
+    /// <summary>Cancels it, where it can be cancelled.</summary>
+    public CancellationTokenRegistration Cancellation { get; set; }
 
     public void ReleaseBytes() => Record = default;
 }
@@ -51,12 +44,16 @@ internal sealed class KafkaWriter : IAsyncDisposable
     private readonly Action<string> _topicIsGone;
     private readonly Lock _gate = new();
     private readonly Queue<Append> _waiting = new();
-    private readonly List<Append> _refused = [];
+    private readonly List<Delivery> _refused = [];
+    private readonly List<Delivery> _deliveries = [];
     private readonly List<Append> _settled = [];
+    private readonly Stack<int> _free = new();
     private readonly Thread _loop;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private IProducer<Append, Append> _producer;
-    private Append? _latest;
+    private KafkaProducer _producer;
+
+    // Those on their way, each at its tag.
+    private Append?[] _tagged = [];
     private int _batchBytesMax;
     private Error? _fatal;
     private Error? _lastFatal;
@@ -86,7 +83,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
     internal long InFlightBytes => Volatile.Read(ref _inFlightBytes);
 
     /// <summary>The producer's handle, for tests that make it fail.</summary>
-    internal Handle Handle => _producer.Handle;
+    internal nint Handle => _producer.Handle;
 
     /// <summary>Why the last append failed, when that was less than so long ago.</summary>
     public BrokerException? FailureSince(TimeSpan ago)
@@ -97,15 +94,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
     public ValueTask<Appended> AppendAsync(Append append, CancellationToken cancellationToken)
     {
         if (cancellationToken.CanBeCanceled)
-        {
-            var registration = cancellationToken.UnsafeRegister(static (append, token) => ((Append)append!).TrySetCanceled(token), append);
-            _ = append.Task.ContinueWith(
-                static (_, registration) => ((CancellationTokenRegistration)registration!).Unregister(),
-                registration,
-                CancellationToken.None,
-                TaskContinuationOptions.ExecuteSynchronously,
-                TaskScheduler.Default);
-        }
+            append.Cancellation = cancellationToken.UnsafeRegister(static (append, token) => ((Append)append!).TrySetCanceled(token), append);
 
         Send(append);
         return new ValueTask<Appended>(append.Task);
@@ -141,18 +130,12 @@ internal sealed class KafkaWriter : IAsyncDisposable
     public void Introduce(string topic, int partitions)
     {
         var started = _clock.GetTimestamp();
-        try
+        KafkaProducer producer;
+        lock (_gate) producer = _producer;
+        while (_clock.GetElapsedTime(started) < IntroductionTime)
         {
-            using var admin = new DependentAdminClientBuilder(_producer.Handle).Build();
-            while (_clock.GetElapsedTime(started) < IntroductionTime)
-            {
-                var known = admin.GetMetadata(topic, IntroductionTime).Topics;
-                if (known.Count == 1 && known[0].Partitions.Count >= partitions) return;
-            }
-        }
-        catch (Exception exception) when (exception is KafkaException or ObjectDisposedException)
-        {
-            // Then the producer learns of it later, and appends to the new partitions fail until then.
+            // No answer: then the producer learns of it later, and appends to the new partitions fail until then.
+            if (producer.PartitionsOf(topic, IntroductionTime) is not { } known || known >= partitions) return;
         }
     }
 
@@ -170,44 +153,31 @@ internal sealed class KafkaWriter : IAsyncDisposable
     {
         // Never decreasing, also where the clock steps back.
         _lastTimestamp = Math.Max(_lastTimestamp, _clock.GetUtcNow().ToUnixTimeMilliseconds());
-        var message = new Message<Append, Append>
-        {
-            Key = append,
-            Value = append,
-            Timestamp = new Timestamp(_lastTimestamp, TimestampType.CreateTime),
-        };
         _inFlight++;
         _inFlightBytes += append.Cost;
-        append.Earlier = _latest;
-        if (_latest is not null) _latest.Later = append;
-        _latest = append;
-        try
+        var tag = Tag(append);
+        if (_producer.Produce(append.Target.Topic, append.Target.Partition, append.Record, _lastTimestamp, tag) is { } error)
         {
-            _producer.Produce(new Confluent.Kafka.TopicPartition(append.Target.Topic, append.Target.Partition), message, OnReport);
-            append.ReleaseBytes();
-        }
-        catch (KafkaException exception)
-        {
-            if (exception.Error.IsFatal) SetFatal(exception.Error);
+            if (error.IsFatal) SetFatal(error);
 
             // The loop completes it, as it does all others.
-            append.Error = exception.Error;
-            _refused.Add(append);
+            _refused.Add(new Delivery(tag, error, 0, 0, 0));
         }
+
+        append.ReleaseBytes();
     }
 
-    // On the loop, while it polls.
-    private void OnReport(DeliveryReport<Append, Append> report)
+    private int Tag(Append append)
     {
-        var append = report.Message.Value;
-        append.Error = report.Error;
-        if (!report.Error.IsError)
+        if (!_free.TryPop(out var tag))
         {
-            append.Delivered = new Appended(
-                report.Partition.Value, report.Offset.Value, DateTimeOffset.FromUnixTimeMilliseconds(report.Message.Timestamp.UnixTimestampMs));
+            tag = _tagged.Length;
+            Array.Resize(ref _tagged, Math.Max(64, 2 * tag));
+            for (var other = _tagged.Length - 1; other > tag; other--) _free.Push(other);
         }
 
-        _settled.Add(append);
+        _tagged[tag] = append;
+        return tag;
     }
 
     private void OnFatal(Error error)
@@ -228,13 +198,13 @@ internal sealed class KafkaWriter : IAsyncDisposable
         {
             try
             {
-                _producer.Poll(PollTime);
+                _producer.Poll(PollTime, _deliveries);
                 bool hasStopped;
                 lock (_gate)
                 {
-                    _settled.AddRange(_refused);
+                    _deliveries.AddRange(_refused);
                     _refused.Clear();
-                    foreach (var append in _settled) Forget(append);
+                    for (var i = _settled.Count; i < _deliveries.Count; i++) _settled.Add(Forget(_deliveries[i].Tag, _deliveries[i].Error));
 
                     if (IsToBeReplaced && _inFlight == 0 && !_isStopping) Replace();
                     while (!_isStopping && !IsToBeReplaced && _waiting.TryPeek(out var next) && Fits(next))
@@ -248,8 +218,9 @@ internal sealed class KafkaWriter : IAsyncDisposable
                     hasStopped = _isStopping && (_inFlight == 0 || _clock.GetElapsedTime(stopping) > DrainTime);
                 }
 
-                foreach (var append in _settled) Settle(append);
+                for (var i = 0; i < _settled.Count; i++) Settle(_settled[i], _deliveries[i]);
                 _settled.Clear();
+                _deliveries.Clear();
                 if (hasStopped) break;
             }
             catch (Exception exception) when (exception is not OutOfMemoryException)
@@ -261,26 +232,34 @@ internal sealed class KafkaWriter : IAsyncDisposable
         End();
     }
 
-    private void Forget(Append append)
+    private Append Forget(int tag, Error? error)
     {
+        // What a failed producer throws away may come before the word of why it failed.
+        if (_fatal is null && error?.Code is ErrorCode.Local_PurgeQueue or ErrorCode.Local_PurgeInflight && _producer.Fatal is { } fatal) SetFatal(fatal);
+        var append = _tagged[tag]!;
+        _tagged[tag] = null;
+        _free.Push(tag);
         _inFlight--;
         _inFlightBytes -= append.Cost;
-        if (append.Earlier is not null) append.Earlier.Later = append.Later;
-        if (append.Later is not null) append.Later.Earlier = append.Earlier;
-        if (_latest == append) _latest = append.Earlier;
-        (append.Earlier, append.Later) = (null, null);
+        return append;
     }
 
-    private void Settle(Append append)
+    private void Settle(Append append, in Delivery delivery)
     {
-        if (append.Error is not { IsError: true } error)
+        append.Cancellation.Unregister();
+        if (delivery.Error is not { } error)
         {
-            append.TrySetResult(append.Delivered);
+            append.TrySetResult(new Appended(delivery.Partition, delivery.Offset, DateTimeOffset.FromUnixTimeMilliseconds(delivery.Timestamp)));
             return;
         }
 
         var failure = Failure(append, error);
-        lock (_gate) (_lastFailure, _lastFailureAt) = (failure, _clock.GetTimestamp());
+        lock (_gate)
+        {
+            (_lastFailure, _lastFailureAt) = (failure, _clock.GetTimestamp());
+            if (failure.Error == BrokerError.NoSuchTopic) _producer.Forget(append.Target.Topic);
+        }
+
         if (failure.Error == BrokerError.NoSuchTopic) _topicIsGone(append.Target.Topic);
         append.TrySetException(failure);
     }
@@ -315,7 +294,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
     // Also when it turned out that Kafka takes less than the producer would put into a batch.
     private bool IsToBeReplaced => _fatal is not null || _messageBytesMax() < _batchBytesMax;
 
-    private IProducer<Append, Append> NewProducer() =>
+    private KafkaProducer NewProducer() =>
         _clients.Producer(OnFatal, _batchBytesMax = Math.Min(_messageBytesMax(), KafkaClients.DefaultMessageBytesMax));
 
     // Under the lock.
@@ -335,10 +314,15 @@ internal sealed class KafkaWriter : IAsyncDisposable
         {
             left = [.. _waiting];
             _waiting.Clear();
-            for (var append = _latest; append is not null; append = append.Earlier) left.Add(append);
+            left.AddRange(_tagged.OfType<Append>());
         }
 
-        foreach (var append in left) append.TrySetException(new ObjectDisposedException(nameof(KafkaBroker)));
+        foreach (var append in left)
+        {
+            append.Cancellation.Unregister();
+            append.TrySetException(new ObjectDisposedException(nameof(KafkaBroker)));
+        }
+
         _producer.Dispose();
         _ended.TrySetResult();
     }

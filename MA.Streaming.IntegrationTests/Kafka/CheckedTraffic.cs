@@ -17,10 +17,21 @@ namespace MA.Streaming.IntegrationTests.Kafka;
 /// </summary>
 internal sealed class CheckedTraffic(StreamServer server, string dataSource, int writers, int packets)
 {
-    private const int OutstandingMax = 64;
+    private const int HashedBytes = 16;
+    private const int RandomBytes = 400;
     private readonly ConcurrentDictionary<(int Writer, int Number), StatusCode> _outcomes = new();
-    private readonly ConcurrentQueue<(int Writer, int Number)> _live = new();
+    private readonly ConcurrentQueue<List<(int Writer, int Number)>> _reads = new();
+    private int _issued;
     private int _settled;
+
+    /// <summary>How many writes of one writer may be unanswered.</summary>
+    public int OutstandingMax { get; init; } = 64;
+
+    /// <summary>Bytes of a packet's content; a few hundred of a random length unless it is given.</summary>
+    public int? ContentBytes { get; init; }
+
+    /// <summary>How many writes have been called.</summary>
+    public int Issued => Volatile.Read(ref _issued);
 
     /// <summary>How many writes have been answered.</summary>
     public int Settled => Volatile.Read(ref _settled);
@@ -33,9 +44,10 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
     /// <summary>Writes everything; done when every write has been answered.</summary>
     public Task WriteAsync(CancellationToken token) => Task.WhenAll(Enumerable.Range(0, writers).Select(writer => Task.Run(() => WriteAsync(writer, token), token)));
 
-    /// <summary>Reads live until all that was acknowledged has come.</summary>
-    public async Task ReadAsync(Task writing, CancellationToken token)
+    /// <summary>Reads live until all that was acknowledged has come. With a pause: takes the first response, and the next one when that is over.</summary>
+    public async Task ReadAsync(Task writing, CancellationToken token, Task? pause = null)
     {
+        var read = new List<(int Writer, int Number)>();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(token);
         var connection = await server.ConnectAsync(new ConnectionDetails { DataSource = dataSource }, token);
         using var call = server.Reader.ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: stop.Token);
@@ -52,8 +64,10 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
                         if (!seen.Add(id)) throw new AssertionException($"{id} was delivered twice");
                     }
 
-                    _live.Enqueue(id);
+                    read.Add(id);
                 }
+
+                if (pause is not null) await pause.WaitAsync(stop.Token);
             }
         }, token);
         await writing;
@@ -79,6 +93,8 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         {
             // That is how it was ended.
         }
+
+        _reads.Enqueue(read);
     }
 
     /// <summary>Reads everything with another server and holds it against what was answered.</summary>
@@ -100,7 +116,8 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
             Assert.That(lost, Is.Empty, $"writer {writer}: acknowledged and not there");
         }
 
-        foreach (var live in _live.GroupBy(id => id.Writer))
+        Assert.That(_reads, Is.Not.Empty, "nobody read");
+        foreach (var live in _reads.SelectMany(read => read.GroupBy(id => id.Writer)))
         {
             // The live reader may have stopped before records that nobody acknowledged.
             var numbers = live.Select(id => id.Number).ToArray();
@@ -123,13 +140,15 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         var outstanding = new Queue<(int Number, Task Write)>();
         for (var number = 0; number < packets / writers; number++)
         {
-            var content = new byte[16 + random.Next(200, 400)];
-            random.NextBytes(content);
+            // What is more than a few hundred bytes is easy to compress: disks are not what is put to the test.
+            var content = new byte[HashedBytes + (ContentBytes ?? random.Next(200, 400))];
+            random.NextBytes(content.AsSpan(0, Math.Min(content.Length, RandomBytes)));
             BinaryPrimitives.WriteInt32LittleEndian(content.AsSpan(8), writer);
             BinaryPrimitives.WriteInt32LittleEndian(content.AsSpan(12), number);
             BinaryPrimitives.WriteUInt32LittleEndian(content, KeyPlacement.Crc32(content.AsSpan(8)));
             var packet = new Packet { Type = "RawCANData", SessionKey = "s", Content = ByteString.CopyFrom(content) };
             outstanding.Enqueue((number, server.WriteAsync(dataSource, Stream(writer), packet, token)));
+            Interlocked.Increment(ref _issued);
             if (outstanding.Count >= OutstandingMax) await SettleAsync(writer, outstanding.Dequeue());
         }
 

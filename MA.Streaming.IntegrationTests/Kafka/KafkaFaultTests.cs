@@ -99,6 +99,130 @@ public sealed class KafkaFaultTests
     }
 
     [Test]
+    public async Task EveryBrokerSlow_ForMostOfTheTime_FailsNothing()
+    {
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(Limit);
+        var (pulsing, pulses) = (Task.CompletedTask, 0);
+        var traffic = await UnderFaultAsync(
+            () =>
+            {
+                pulsing = Task.WhenAll(Enumerable.Range(1, 3).Select(broker => Task.Run(() => PulseAsync(broker), Limit)));
+                return Task.CompletedTask;
+            },
+            async traffic =>
+            {
+                // While much is written to brokers that stand still three quarters of the time, each by itself.
+                while (traffic.Settled < Packets * 3 / 5) await Task.Delay(10, Limit);
+                await end.CancelAsync();
+                await pulsing;
+            });
+        Assert.That(traffic.Failures, Is.Empty);
+        Assert.That(pulses, Is.GreaterThan(10), "the brokers were not slow");
+
+        async Task PulseAsync(int broker)
+        {
+            while (!end.IsCancellationRequested)
+            {
+                await _cluster.BrokerAsync(broker, "pause");
+                try
+                {
+                    await Task.Delay(TimeSpan.FromMilliseconds(300), Limit);
+                }
+                finally
+                {
+                    await _cluster.BrokerAsync(broker, "resume");
+                }
+
+                Interlocked.Increment(ref pulses);
+                await Task.Delay(TimeSpan.FromMilliseconds(100), Limit);
+            }
+        }
+    }
+
+    [Test]
+    public async Task EveryBrokerPaused_WritersPushOn_MemoryStaysBoundedAndTheyAreToldOrWait()
+    {
+        // 800 MB to write, of which the writers would have 190 MB on their way, each byte twice, if nobody stopped them.
+        var server = await StartedAsync(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers, InFlightBytesMax = 16 << 20 });
+        var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets) { ContentBytes = 8_000, OutstandingMax = 3_000 };
+        var (heap, workingSet) = Memory();
+        var writing = traffic.WriteAsync(Limit);
+        var reading = traffic.ReadAsync(writing, Limit);
+        while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
+        await EveryBrokerAsync("pause");
+        var (settled, issued) = (traffic.Settled, -1);
+        try
+        {
+            // Until the writers have come to stand.
+            while (traffic.Issued != issued)
+            {
+                issued = traffic.Issued;
+                await Task.Delay(TimeSpan.FromSeconds(1), Limit);
+            }
+
+            var (heapNow, workingSetNow) = Memory();
+            TestContext.Out.WriteLine($"{settled} settled, {issued} called: heap {heap >> 20} to {heapNow >> 20} MiB, working set {workingSet >> 20} to {workingSetNow >> 20} MiB");
+            using (Assert.EnterMultipleScope())
+            {
+                Assert.That(settled, Is.LessThan(Packets), "the fault came too late");
+                // 64 MiB of waiting packets, each once as a message and once encoded, and what the test keeps of writes that were refused.
+                Assert.That(heapNow - heap, Is.LessThan(300L << 20), "managed memory");
+                Assert.That(workingSetNow - workingSet, Is.LessThan(750L << 20), "all memory");
+            }
+        }
+        finally
+        {
+            await EveryBrokerAsync("resume");
+        }
+
+        await writing.WaitAsync(Limit);
+        await reading.WaitAsync(Limit);
+        TestContext.Out.WriteLine($"{traffic.Acknowledged} acknowledged, {traffic.Failures.Count()} failed");
+        Assert.That(traffic.Settled, Is.EqualTo(Packets));
+        Assert.That(traffic.Failures, Does.Contain(StatusCode.ResourceExhausted).And.All.AnyOf(FaultStatuses.Cast<object>().ToArray()));
+        Assert.That(traffic.Acknowledged, Is.GreaterThan(Packets / 5));
+        await traffic.VerifyAsync(await StartedAsync(), Limit);
+    }
+
+    [Test]
+    public async Task ReadersStandStill_WhileMuchIsWritten_MemoryStaysBoundedAndTheyCatchUp()
+    {
+        const int readers = 4;
+        var server = await StartedAsync(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers, TailBytesMax = 16 << 20 });
+        var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets) { ContentBytes = 4_000 };
+        var (heap, workingSet) = Memory();
+        var pause = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var writing = traffic.WriteAsync(Limit);
+        var healthy = traffic.ReadAsync(writing, Limit);
+        var slow = Enumerable.Range(0, readers).Select(_ => traffic.ReadAsync(writing, Limit, pause.Task)).ToArray();
+        await writing.WaitAsync(Limit);
+        await healthy.WaitAsync(Limit);
+
+        // 400 MB have gone by; the slow ones have had a response each.
+        Assert.That(slow.Count(read => read.IsCompleted), Is.Zero);
+        var (heapNow, workingSetNow) = Memory();
+        pause.SetResult();
+        var most = workingSetNow;
+        var all = Task.WhenAll(slow);
+        while (!all.IsCompleted)
+        {
+            most = Math.Max(most, Environment.WorkingSet);
+            await Task.WhenAny(all, Task.Delay(TimeSpan.FromMilliseconds(50), Limit));
+        }
+
+        await all;
+        TestContext.Out.WriteLine($"heap {heap >> 20} to {heapNow >> 20} MiB, working set {workingSet >> 20} to {workingSetNow >> 20}, then {most >> 20} MiB");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(heapNow - heap, Is.LessThan(120L << 20), "managed memory while they stand still");
+            Assert.That(most - workingSet, Is.LessThan(600L << 20), "all memory while they catch up");
+            Assert.That(traffic.Failures, Is.Empty);
+        }
+
+        await traffic.VerifyAsync(await StartedAsync(), Limit);
+    }
+
+    [Test]
     public async Task EveryBrokerDown_AtStart_IsWaitedFor()
     {
         await EveryBrokerAsync("kill");
@@ -257,7 +381,9 @@ public sealed class KafkaFaultTests
     };
 
     // Writers and a reader, a fault when a fifth is written, and a look at everything when all is over.
-    private async Task UnderFaultAsync(Func<Task> strike, Func<Task> mend)
+    private Task UnderFaultAsync(Func<Task> strike, Func<Task> mend) => UnderFaultAsync(strike, _ => mend());
+
+    private async Task<CheckedTraffic> UnderFaultAsync(Func<Task> strike, Func<CheckedTraffic, Task> mend)
     {
         var server = await StartedAsync();
         var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets);
@@ -266,7 +392,7 @@ public sealed class KafkaFaultTests
         while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
         await strike();
         var settled = traffic.Settled;
-        await mend();
+        await mend(traffic);
         Assert.That(settled, Is.LessThan(Packets), "the fault came too late");
         await writing.WaitAsync(Limit);
         await reading.WaitAsync(Limit);
@@ -275,13 +401,24 @@ public sealed class KafkaFaultTests
         Assert.That(traffic.Failures, Is.All.AnyOf(FaultStatuses.Cast<object>().ToArray()));
         Assert.That(traffic.Acknowledged, Is.GreaterThan(Packets / 5));
         await traffic.VerifyAsync(await StartedAsync(), Limit);
+        return traffic;
+    }
+
+    // What is in use, without what could be collected.
+    private static (long Heap, long WorkingSet) Memory()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        return (GC.GetTotalMemory(forceFullCollection: true), Environment.WorkingSet);
     }
 
     private Task EveryBrokerAsync(string action) => Task.WhenAll(Enumerable.Range(1, 3).Select(i => _cluster.BrokerAsync(i, action)));
 
-    private async Task<StreamServer> StartedAsync()
+    private Task<StreamServer> StartedAsync() => StartedAsync(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers });
+
+    private async Task<StreamServer> StartedAsync(KafkaBrokerOptions options)
     {
-        var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers });
+        var broker = KafkaBroker.Open(options);
         _ofTest.Add(broker);
         var configuration = new StreamingApiConfiguration(brokerUrl: _cluster.Servers, batchingResponses: true, initialisationTimeoutSeconds: 90)
         {

@@ -4,9 +4,7 @@ using Confluent.Kafka.Admin;
 using Google.Protobuf;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
-using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
 using NUnit.Framework;
@@ -18,47 +16,16 @@ namespace MA.Streaming.IntegrationTests.Kafka;
 /// <summary>What other clients of one Kafka see of our records, and what we make of theirs. They use Confluent.Kafka as it is.</summary>
 [TestFixture]
 [Parallelizable(ParallelScope.Self)]
-public sealed class KafkaInteropTests
+public sealed class KafkaInteropTests : KafkaInteropFixture
 {
-    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(10);
-
-    private readonly List<IAsyncDisposable> _ofTest = [];
-    private string _servers = "";
-    private CancellationTokenSource _limit = null!;
     private IProducer<byte[]?, byte[]?> _producer = null!;
-    private string _dataSource = "";
-
-    private CancellationToken Limit => _limit.Token;
 
     [OneTimeSetUp]
-    public async Task Connect()
-    {
-        _servers = TestKafka.Servers;
-        await using (TestKafka.Open(_servers))
-        {
-            // Only to see that the native library is there.
-        }
-
-        _producer = new ProducerBuilder<byte[]?, byte[]?>(new ProducerConfig { BootstrapServers = _servers, CompressionType = CompressionType.Gzip }).Build();
-    }
+    public void Connect() =>
+        _producer = new ProducerBuilder<byte[]?, byte[]?>(new ProducerConfig { BootstrapServers = Servers, CompressionType = CompressionType.Gzip }).Build();
 
     [OneTimeTearDown]
     public void Disconnect() => _producer?.Dispose();
-
-    [SetUp]
-    public void Begin()
-    {
-        _limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        _dataSource = $"Car{Guid.NewGuid():N}"[..12];
-    }
-
-    [TearDown]
-    public async Task End()
-    {
-        for (var i = _ofTest.Count - 1; i >= 0; i--) await _ofTest[i].DisposeAsync();
-        _ofTest.Clear();
-        _limit.Dispose();
-    }
 
     [Test]
     public async Task WriteDataPacket_SeenByOthers_IsThePacketUnderItsSessionKeyWithoutHeaders()
@@ -68,12 +35,12 @@ public sealed class KafkaInteropTests
 
         // A field that this version does not know.
         sent[1].MergeFrom(new byte[] { 0xFA, 0x3E, 0x01, 0x78 });
-        await server.WriteAsync(_dataSource, "one", sent[0], Limit, "detail-key");
-        await server.WriteAsync(_dataSource, "one", sent[1], Limit);
-        await server.WriteAsync(_dataSource, "one", sent[2], Limit);
+        await server.WriteAsync(DataSource, "one", sent[0], Limit, "detail-key");
+        await server.WriteAsync(DataSource, "one", sent[1], Limit);
+        await server.WriteAsync(DataSource, "one", sent[2], Limit);
 
-        var seen = Seen($"{_dataSource}.one");
-        using var read = await server.ReadAsync(new ConnectionDetails { DataSource = _dataSource }, Limit);
+        var seen = Seen($"{DataSource}.one");
+        using var read = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         var times = (await read.TakeAsync(3)).Select(response => response.SubmitTime.ToDateTime());
         using (Assert.EnterMultipleScope())
         {
@@ -90,30 +57,30 @@ public sealed class KafkaInteropTests
     {
         var server = await StartedAsync();
         var packet = TextPacket("config", "run", "Configuration", essential: true);
-        await server.WriteAsync(_dataSource, "one", packet, Limit);
+        await server.WriteAsync(DataSource, "one", packet, Limit);
 
-        foreach (var topic in new[] { $"{_dataSource}_essential", $"{_dataSource}.one" })
+        foreach (var topic in new[] { $"{DataSource}_essential", $"{DataSource}.one" })
         {
             var record = Seen(topic).Single();
             Assert.That(record.Message.Value, Is.EqualTo(packet.ToByteArray()), topic);
             Assert.That(KeyOf(record), Is.EqualTo("run"), topic);
         }
 
-        Assert.That(await SettingsAsync($"{_dataSource}_essential"), Is.EqualTo(("-1", "delete")));
-        Assert.That(await SettingsAsync($"{_dataSource}.one"), Is.Not.EqualTo(("-1", "delete")));
+        Assert.That(await SettingsAsync($"{DataSource}_essential"), Is.EqualTo(("-1", "delete")));
+        Assert.That(await SettingsAsync($"{DataSource}.one"), Is.Not.EqualTo(("-1", "delete")));
     }
 
     [Test]
     public async Task Session_SeenByOthers_IsItsRecordsInOrder()
     {
         // A SessionInfo of its own, which nobody else may have made.
-        var server = await StartedAsync(prefix: _dataSource);
-        await server.WriteTextAsync(_dataSource, "one", "before", Limit);
-        var key = await server.CreateSessionAsync(_dataSource, Limit);
+        var server = await StartedAsync(prefix: DataSource);
+        await server.WriteTextAsync(DataSource, "one", "before", Limit);
+        var key = await server.CreateSessionAsync(DataSource, Limit);
         await server.Sessions.UpdateSessionIdentifierAsync(new() { SessionKey = key, Identifier = "Race" }, cancellationToken: Limit);
-        await server.Sessions.EndSessionAsync(new() { SessionKey = key, DataSource = _dataSource }, cancellationToken: Limit);
+        await server.Sessions.EndSessionAsync(new() { SessionKey = key, DataSource = DataSource }, cancellationToken: Limit);
 
-        var records = Seen($"{_dataSource}SessionInfo");
+        var records = Seen($"{DataSource}SessionInfo");
         Assert.That(records.Select(record => KeyOf(record)), Is.All.EqualTo(key));
         var packets = records.Select(record => Packet.Parser.ParseFrom(record.Message.Value)).ToArray();
         Assert.That(packets.Select(packet => packet.Type), Is.EqualTo(new[] { "NewSession", "SessionInfo", "EndOfSession" }));
@@ -123,12 +90,12 @@ public sealed class KafkaInteropTests
         {
             Assert.That(packets.Select(packet => packet.SessionKey), Is.All.EqualTo(key));
             Assert.That(packets.Select(packet => packet.IsEssential), Is.All.False);
-            Assert.That(start.DataSource, Is.EqualTo(_dataSource));
-            Assert.That(start.TopicPartitionOffsets[$"{_dataSource}.one:0"], Is.EqualTo(1));
+            Assert.That(start.DataSource, Is.EqualTo(DataSource));
+            Assert.That(start.TopicPartitionOffsets[$"{DataSource}.one:0"], Is.EqualTo(1));
             Assert.That(
-                SessionInfoPacket.Parser.ParseFrom(packets[1].Content), Is.EqualTo(new SessionInfoPacket { DataSource = _dataSource, Identifier = "Race" }), "only what changed");
-            Assert.That(end.TopicPartitionOffsets[$"{_dataSource}.one:0"], Is.EqualTo(1));
-            Assert.That(await SettingsAsync($"{_dataSource}SessionInfo"), Is.EqualTo(("-1", "delete")));
+                SessionInfoPacket.Parser.ParseFrom(packets[1].Content), Is.EqualTo(new SessionInfoPacket { DataSource = DataSource, Identifier = "Race" }), "only what changed");
+            Assert.That(end.TopicPartitionOffsets[$"{DataSource}.one:0"], Is.EqualTo(1));
+            Assert.That(await SettingsAsync($"{DataSource}SessionInfo"), Is.EqualTo(("-1", "delete")));
         }
     }
 
@@ -136,9 +103,9 @@ public sealed class KafkaInteropTests
     public async Task DataFormat_SeenByOthers_IsAnEssentialPacketWithAnEmptyKey()
     {
         var server = await StartedAsync();
-        var id = await server.ParametersIdAsync(_dataSource, Limit, "vCar", "nEngine");
+        var id = await server.ParametersIdAsync(DataSource, Limit, "vCar", "nEngine");
 
-        foreach (var topic in new[] { $"{_dataSource}_essential", _dataSource })
+        foreach (var topic in new[] { $"{DataSource}_essential", DataSource })
         {
             var record = Seen(topic).Single();
             var packet = Packet.Parser.ParseFrom(record.Message.Value);
@@ -152,44 +119,44 @@ public sealed class KafkaInteropTests
     [Test]
     public async Task PartitionBased_StreamsAndKeys_StandWhereOthersPutThem()
     {
-        using (var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _servers }).Build())
-            await admin.CreateTopicsAsync([new TopicSpecification { Name = $"{_dataSource}_essential", NumPartitions = 5, ReplicationFactor = 1 }]).WaitAsync(Limit);
+        using (var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = Servers }).Build())
+            await admin.CreateTopicsAsync([new TopicSpecification { Name = $"{DataSource}_essential", NumPartitions = 5, ReplicationFactor = 1 }]).WaitAsync(Limit);
         var server = await StartedAsync(StreamCreationStrategy.PartitionBased);
-        await server.WriteTextAsync(_dataSource, "two", "on two", Limit);
-        Assert.That(Seen(_dataSource).Select(record => record.Partition.Value), Is.EqualTo(new[] { 2 }));
-        Assert.That(Partitions(_dataSource), Is.EqualTo(3));
+        await server.WriteTextAsync(DataSource, "two", "on two", Limit);
+        Assert.That(Seen(DataSource).Select(record => record.Partition.Value), Is.EqualTo(new[] { 2 }));
+        Assert.That(Partitions(DataSource), Is.EqualTo(3));
 
         // By key as the default of librdkafka does it.
         for (var i = 0; i < 20; i++)
         {
-            await server.WriteAsync(_dataSource, "two", TextPacket("x", $"key {i}", essential: true), Limit);
-            await ProduceAsync($"{_dataSource}_essential", $"key {i}", TextPacket("x", $"key {i}", essential: true).ToByteArray());
+            await server.WriteAsync(DataSource, "two", TextPacket("x", $"key {i}", essential: true), Limit);
+            await ProduceAsync($"{DataSource}_essential", $"key {i}", TextPacket("x", $"key {i}", essential: true).ToByteArray());
         }
 
-        var places = Seen($"{_dataSource}_essential").GroupBy(record => KeyOf(record)).ToArray();
+        var places = Seen($"{DataSource}_essential").GroupBy(record => KeyOf(record)).ToArray();
         Assert.That(places, Has.Length.EqualTo(20));
         foreach (var place in places) Assert.That(place.Select(record => record.Partition.Value).Distinct().Count(), Is.EqualTo(1), place.Key);
         Assert.That(places.Select(place => place.First().Partition.Value).Distinct().Count(), Is.GreaterThan(1));
-        Assert.That(await server.EssentialsNowAsync(new() { DataSource = _dataSource }, Limit), Has.Count.EqualTo(40));
+        Assert.That(await server.EssentialsNowAsync(new() { DataSource = DataSource }, Limit), Has.Count.EqualTo(40));
     }
 
     [Test]
     public async Task ReadPackets_RecordsOfOthers_AreDeliveredAndWhatIsNoPacketIsSkipped()
     {
         var server = await StartedAsync();
-        using var live = await server.ReadAsync(new ConnectionDetails { DataSource = _dataSource }, Limit);
-        using var ofSession = await server.ReadAsync(new ConnectionDetails { DataSource = _dataSource, SessionKey = "run" }, Limit);
-        await ProduceAsync(_dataSource, "run", TextPacket("with a key").ToByteArray());
-        await ProduceAsync(_dataSource, null, TextPacket("without a key", "run").ToByteArray());
-        await ProduceAsync(_dataSource, "run", null);
-        await ProduceAsync(_dataSource, null, [0xFF, 0xFF, 0xFF]);
-        await ProduceAsync(_dataSource, "run", TextPacket("with headers").ToByteArray(), new Headers { { "trace", [1, 2, 3] } });
-        await server.WriteTextAsync(_dataSource, "", "ours", Limit, "run");
+        using var live = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
+        using var ofSession = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource, SessionKey = "run" }, Limit);
+        await ProduceAsync(DataSource, "run", TextPacket("with a key").ToByteArray());
+        await ProduceAsync(DataSource, null, TextPacket("without a key", "run").ToByteArray());
+        await ProduceAsync(DataSource, "run", null);
+        await ProduceAsync(DataSource, null, [0xFF, 0xFF, 0xFF]);
+        await ProduceAsync(DataSource, "run", TextPacket("with headers").ToByteArray(), new Headers { { "trace", [1, 2, 3] } });
+        await server.WriteTextAsync(DataSource, "", "ours", Limit, "run");
 
         var texts = new[] { "with a key", "without a key", "with headers", "ours" };
         Assert.That(await live.TextsAsync(4), Is.EqualTo(texts));
         Assert.That(await ofSession.TextsAsync(3), Is.EqualTo(texts.Where(text => text != "without a key")));
-        using var later = await server.ReadAsync(new ConnectionDetails { DataSource = _dataSource }, Limit);
+        using var later = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         Assert.That(await later.TextsAsync(4), Is.EqualTo(texts));
     }
 
@@ -197,15 +164,15 @@ public sealed class KafkaInteropTests
     public async Task Read_TransactionsOfOthers_BringsTheCommittedOnesAndEndsAtTheWatermark()
     {
         var server = await StartedAsync();
-        await server.Broker.EnsureTopicAsync(new TopicSpec($"{_dataSource}_essential"), Limit);
-        using var live = await server.ReadAsync(new ConnectionDetails { DataSource = _dataSource }, Limit);
-        using (var producer = new ProducerBuilder<byte[]?, byte[]?>(new ProducerConfig { BootstrapServers = _servers, TransactionalId = _dataSource }).Build())
+        await server.Broker.EnsureTopicAsync(new TopicSpec($"{DataSource}_essential"), Limit);
+        using var live = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
+        using (var producer = new ProducerBuilder<byte[]?, byte[]?>(new ProducerConfig { BootstrapServers = Servers, TransactionalId = DataSource }).Build())
         {
             producer.InitTransactions(AnswerTime);
             foreach (var (text, isKept) in new[] { ("a", true), ("lost", false), ("b", true) })
             {
                 producer.BeginTransaction();
-                foreach (var topic in new[] { _dataSource, $"{_dataSource}_essential" })
+                foreach (var topic in new[] { DataSource, $"{DataSource}_essential" })
                 {
                     for (var i = 0; i < 10; i++)
                         producer.Produce(new TopicPartition(topic, 0), new Message<byte[]?, byte[]?> { Key = [], Value = TextPacket($"{text}{i}").ToByteArray() });
@@ -220,10 +187,59 @@ public sealed class KafkaInteropTests
         Assert.That(await live.TextsAsync(20), Is.EqualTo(texts));
 
         // The last record of the log is the mark of the last commit, which nobody is given.
-        var essentials = await server.EssentialsNowAsync(new() { DataSource = _dataSource }, Limit);
+        var essentials = await server.EssentialsNowAsync(new() { DataSource = DataSource }, Limit);
         Assert.That(essentials.Select(response => response.Packet.Content.ToStringUtf8()), Is.EqualTo(texts));
-        await server.WriteTextAsync(_dataSource, "", "ours", Limit);
+        await server.WriteTextAsync(DataSource, "", "ours", Limit);
         Assert.That(await live.TextsAsync(1), Is.EqualTo(new[] { "ours" }));
+    }
+
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Read_OpenTransactionOfAnother_WaitsForItsEndAndLosesNothing(bool isCommitted)
+    {
+        var server = await StartedAsync();
+        await server.Broker.EnsureTopicAsync(new TopicSpec($"{DataSource}_essential"), Limit);
+        using var live = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
+        var packet = TextPacket("before", essential: true);
+        await server.WriteAsync(DataSource, "", packet, Limit);
+        Assert.That(await live.TextsAsync(1), Is.EqualTo(new[] { "before" }));
+
+        using var producer = new ProducerBuilder<byte[]?, byte[]?>(new ProducerConfig { BootstrapServers = Servers, TransactionalId = DataSource }).Build();
+        producer.InitTransactions(AnswerTime);
+        producer.BeginTransaction();
+        foreach (var topic in new[] { DataSource, $"{DataSource}_essential" })
+        {
+            for (var i = 0; i < 10; i++)
+                producer.Produce(new TopicPartition(topic, 0), new Message<byte[]?, byte[]?> { Key = [], Value = TextPacket($"theirs{i}").ToByteArray() });
+        }
+
+        Assert.That(producer.Flush(AnswerTime), Is.Zero);
+
+        // A write is acknowledged behind it, and is not to be seen before it ends.
+        await server.WriteAsync(DataSource, "", TextPacket("ours", essential: true), Limit);
+        var marks = await server.Broker.GetWatermarksAsync([new(DataSource, 0), new($"{DataSource}_essential", 0)], Limit);
+        Assert.That(marks.Select(mark => mark.High), Is.EqualTo(new[] { 1L, 1L }));
+        var next = live.NextAsync();
+
+        // What is bounded ends before it, and does not wait for it.
+        Assert.That((await server.EssentialsNowAsync(new() { DataSource = DataSource }, Limit)).Select(TextOf), Is.EqualTo(new[] { "before" }));
+        await Until.TrueAsync(
+            async () => (await server.Broker.CheckAsync(Limit)).Detail is { } detail
+                && detail.Contains(DataSource, StringComparison.Ordinal) && detail.Contains("open transaction", StringComparison.Ordinal),
+            Limit);
+        Assert.That((await server.Broker.CheckAsync(Limit)).IsHealthy, Is.True);
+        Assert.That(next.IsCompleted, Is.False, "delivered before the transaction ended");
+
+        if (isCommitted) producer.CommitTransaction(AnswerTime);
+        else producer.AbortTransaction(AnswerTime);
+        string[] texts = [.. isCommitted ? Enumerable.Range(0, 10).Select(i => $"theirs{i}") : [], "ours"];
+        Assert.That(TextOf(await next), Is.EqualTo(texts[0]));
+        Assert.That(await live.TextsAsync(texts.Length - 1), Is.EqualTo(texts[1..]));
+        await server.WriteTextAsync(DataSource, "", "after", Limit);
+        Assert.That(await live.TextsAsync(1), Is.EqualTo(new[] { "after" }));
+        await Until.TrueAsync(
+            async () => (await server.EssentialsNowAsync(new() { DataSource = DataSource }, Limit)).Select(TextOf).SequenceEqual(["before", .. texts]), Limit);
+        await Until.TrueAsync(async () => (await server.Broker.CheckAsync(Limit)).Detail is { } detail && !detail.Contains("open transaction", StringComparison.Ordinal), Limit);
     }
 
     [Test]
@@ -231,13 +247,13 @@ public sealed class KafkaInteropTests
     {
         var server = await StartedAsync();
         var (key, other) = ($"{Guid.NewGuid()}", $"{Guid.NewGuid()}");
-        await ProduceAsync("SessionInfo", null, Record("NewSession", "", new NewSessionPacket { DataSource = _dataSource }));
-        await ProduceAsync("SessionInfo", key, Record("NewSession", key, new NewSessionPacket { DataSource = _dataSource }));
+        await ProduceAsync("SessionInfo", null, Record("NewSession", "", new NewSessionPacket { DataSource = DataSource }));
+        await ProduceAsync("SessionInfo", key, Record("NewSession", key, new NewSessionPacket { DataSource = DataSource }));
         await ProduceAsync("SessionInfo", key, Record("SessionInfo", key, new SessionInfoPacket { Identifier = "Theirs", Details = { ["a"] = "1" } }));
         await ProduceAsync("SessionInfo", key, Record("SessionInfo", key, new SessionInfoPacket { Type = "Race", Details = { ["b"] = "2" } }));
         await ProduceAsync("SessionInfo", key, null);
-        await ProduceAsync("SessionInfo", key, Record("EndOfSession", key, new EndOfSessionPacket { DataSource = _dataSource }));
-        await ProduceAsync("SessionInfo", other, Record("NewSession", other, new NewSessionPacket { DataSource = _dataSource }));
+        await ProduceAsync("SessionInfo", key, Record("EndOfSession", key, new EndOfSessionPacket { DataSource = DataSource }));
+        await ProduceAsync("SessionInfo", other, Record("NewSession", other, new NewSessionPacket { DataSource = DataSource }));
 
         await Until.TrueAsync(async () => (await server.InfoAsync(other, Limit)).Success, Limit);
         var info = await server.InfoAsync(key, Limit);
@@ -245,7 +261,7 @@ public sealed class KafkaInteropTests
         {
             Assert.That((info.Identifier, info.Type, info.IsComplete), Is.EqualTo(("Theirs", "Race", true)));
             Assert.That(info.Details, Is.EquivalentTo(new Dictionary<string, string> { ["a"] = "1", ["b"] = "2" }));
-            var listed = await server.Sessions.GetCurrentSessionsAsync(new() { DataSource = _dataSource }, cancellationToken: Limit);
+            var listed = await server.Sessions.GetCurrentSessionsAsync(new() { DataSource = DataSource }, cancellationToken: Limit);
             Assert.That(listed.SessionKeys, Is.EqualTo(new[] { key, other }));
         }
 
@@ -253,6 +269,8 @@ public sealed class KafkaInteropTests
         var later = await StartedAsync();
         Assert.That(await later.InfoAsync(key, Limit), Is.EqualTo(info));
     }
+
+    private static string TextOf(PacketResponse response) => response.Packet.Content.ToStringUtf8();
 
     private static string? KeyOf(ConsumeResult<byte[]?, byte[]?> record) => record.Message.Key is { } key ? Encoding.UTF8.GetString(key) : null;
 
@@ -273,7 +291,7 @@ public sealed class KafkaInteropTests
     {
         using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(new ConsumerConfig
         {
-            BootstrapServers = _servers,
+            BootstrapServers = Servers,
             GroupId = "unused",
             EnableAutoCommit = false,
             EnablePartitionEof = true,
@@ -297,20 +315,5 @@ public sealed class KafkaInteropTests
         using var admin = new DependentAdminClientBuilder(_producer.Handle).Build();
         var results = await admin.DescribeConfigsAsync([new ConfigResource { Type = ResourceType.Topic, Name = topic }]).WaitAsync(Limit);
         return (results[0].Entries["retention.ms"].Value, results[0].Entries["cleanup.policy"].Value);
-    }
-
-    private async Task<StreamServer> StartedAsync(StreamCreationStrategy strategy = StreamCreationStrategy.TopicBased, string prefix = "")
-    {
-        var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = _servers });
-        _ofTest.Add(broker);
-        var configuration = new StreamingApiConfiguration(
-            strategy, _servers, [new("one", 1), new("two", 2)], batchingResponses: true, initialisationTimeoutSeconds: 10)
-        {
-            AutoRegisterDataFormats = false,
-            DrainTimeoutSeconds = 5,
-        };
-        var server = await StreamServer.StartAsync(Transport.InProcess, configuration, prefix.Length == 0 ? broker : new PrefixedBroker(broker, prefix), null, Limit);
-        _ofTest.Add(server);
-        return server;
     }
 }

@@ -20,12 +20,16 @@ internal sealed partial class DeploymentTests
         ["compose.yaml"] = ["stream-api-server"],
         ["compose.key-generator.yaml"] = ["stream-api-server", "key-generator"],
         ["compose.kafka.yaml"] = ["kafka", "kafka-ui", "stream-api-server"],
+        ["compose.kafka-cluster.yaml"] = ["kafka-1", "kafka-2", "kafka-3", "stream-api-server"],
         ["compose.production.yaml"] = ["kafka", "stream-api-server", "key-generator", "prometheus"],
     };
 
     private static readonly Dictionary<string, (string Container, string Address, string[] Ports)> Given = new()
     {
         ["kafka"] = ("kafka-broker-1", "172.22.0.7", ["9094:9094"]),
+        ["kafka-1"] = ("kafka-broker-1", "172.22.0.7", ["9094:9094"]),
+        ["kafka-2"] = ("kafka-broker-2", "172.22.0.12", ["9095:9095"]),
+        ["kafka-3"] = ("kafka-broker-3", "172.22.0.13", ["9096:9096"]),
         ["kafka-ui"] = ("kafka-ui-1", "172.22.0.8", ["8080:8080"]),
         ["stream-api-server"] = ("stream-api-server", "172.22.0.9", ["13579:13579", "10010:10010"]),
         ["key-generator"] = ("key-generator-server", "172.22.0.10", ["15379:15379", "10011:10010"]),
@@ -107,8 +111,9 @@ internal sealed partial class DeploymentTests
             Assert.That(options.UseRemoteKeyGenerator, Is.EqualTo(services.ContainsKey("key-generator")));
             if (options.UseRemoteKeyGenerator) Assert.That(options.RemoteKeyGeneratorServiceAddress, Is.EqualTo("key-generator:15379"));
             var broker = BrokerAddress.Parse(options.BrokerUrl);
-            Assert.That(broker.Kind, Is.EqualTo(services.ContainsKey("kafka") ? BrokerKind.Kafka : BrokerKind.Embedded));
-            if (broker.Kind == BrokerKind.Kafka) Assert.That(broker.Place, Is.EqualTo("kafka:9092"));
+            string[] brokers = [.. services.Keys.Where(key => Given[key].Container.StartsWith("kafka-broker", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+            Assert.That(broker.Kind, Is.EqualTo(brokers.Length > 0 ? BrokerKind.Kafka : BrokerKind.Embedded));
+            if (broker.Kind == BrokerKind.Kafka) Assert.That(broker.Place, Is.EqualTo(string.Join(',', brokers.Select(one => $"{one}:9092"))));
             else Assert.That(List(settings["volumes"]), Does.Contain($"stream-api-data:{broker.Place}"));
         }
     }
@@ -123,6 +128,26 @@ internal sealed partial class DeploymentTests
         if (name != "compose.production.yaml") return;
         Assert.That(kafka["KAFKA_LOG_RETENTION_HOURS"], Is.EqualTo("168"));
         Assert.That(kafka["KAFKA_LOG_SEGMENT_BYTES"], Is.EqualTo($"{1 << 30}"));
+    }
+
+    [Test]
+    public void Compose_KafkaCluster_KeepsThreeCopiesOfWhichTwoAcknowledge()
+    {
+        var services = Map(Compose("compose.kafka-cluster.yaml")["services"]);
+        var brokers = Enumerable.Range(1, 3).ToDictionary(n => n, n => Map(Map(services[$"kafka-{n}"])["environment"]));
+        foreach (var (n, kafka) in brokers)
+        {
+            Assert.That(kafka["KAFKA_NODE_ID"], Is.EqualTo($"{n}"));
+            Assert.That(kafka["KAFKA_PROCESS_ROLES"], Is.EqualTo("broker,controller"));
+            Assert.That(kafka["KAFKA_LISTENERS"], Is.EqualTo($"INTERNAL://:9092,CONTROLLER://:9093,HOST://:{9093 + n}"));
+            Assert.That(kafka["KAFKA_ADVERTISED_LISTENERS"], Is.EqualTo($"INTERNAL://kafka-{n}:9092,HOST://localhost:{9093 + n}"));
+            Assert.That(kafka["KAFKA_CONTROLLER_QUORUM_VOTERS"], Is.EqualTo("1@kafka-1:9093,2@kafka-2:9093,3@kafka-3:9093"));
+            Assert.That(Convert.FromBase64String(((string)kafka["CLUSTER_ID"]).Replace('-', '+').Replace('_', '/') + "=="), Has.Length.EqualTo(16), "an id as Kafka has them");
+            foreach (var copies in new[] { "DEFAULT", "OFFSETS_TOPIC", "TRANSACTION_STATE_LOG" }) Assert.That(kafka[$"KAFKA_{copies}_REPLICATION_FACTOR"], Is.EqualTo("3"));
+            foreach (var least in new[] { "MIN_INSYNC_REPLICAS", "TRANSACTION_STATE_LOG_MIN_ISR" }) Assert.That(kafka[$"KAFKA_{least}"], Is.EqualTo("2"));
+        }
+
+        Assert.That(brokers.Values.Select(kafka => kafka["CLUSTER_ID"]).Distinct().Count(), Is.EqualTo(1));
     }
 
     [Test]

@@ -23,6 +23,9 @@ internal sealed record Metric(string Name, string Unit, Target? Target = null)
     public static Metric RateRatio(double atLeast) => new("rate", "packets/s", Target.RatioAtLeast(atLeast));
 
     public static Metric Allocated => new("allocated", "B/packet");
+
+    /// <summary>Processor time of the whole process.</summary>
+    public static Metric Processor => new("cpu", "s/M packets");
 }
 
 /// <summary>A bound on the subject's median, or on the ratio of subject to limit.</summary>

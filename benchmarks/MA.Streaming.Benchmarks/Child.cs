@@ -32,9 +32,17 @@ internal sealed class Child : IAsyncDisposable
     /// <summary>Appends so many records, none of which is moved into segments; says so when all are acknowledged.</summary>
     public static Task<Child> LoadAsync(BigLog log, int records) => StartAsync("load", log, records);
 
+    /// <summary>Opens so many reads of a topic of Kafka at offsets of their own; says its threads, working set and heap once they stand.</summary>
+    public static Task<Child> ReadKafkaAsync(string servers, string topic, int reads) =>
+        StartAsync(KafkaChild.Reads, servers, topic, reads.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>Produces and consumes a record with Confluent.Kafka; says its threads, working set and heap.</summary>
+    public static Task<Child> PlainKafkaAsync(string servers, string topic) => StartAsync(KafkaChild.Plain, servers, topic, "1");
+
     /// <summary>What the child does.</summary>
     public static async Task<int> RunAsync(IReadOnlyList<string> args)
     {
+        if (args is [KafkaChild.Reads or KafkaChild.Plain, ..]) return await KafkaChild.RunAsync(args);
         Engine? engine = null;
         if (args is [var what, var directory, var partitions, var records])
         {

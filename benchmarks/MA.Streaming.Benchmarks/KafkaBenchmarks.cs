@@ -1,11 +1,12 @@
 using System.Diagnostics;
-using Confluent.Kafka;
-using Confluent.Kafka.Admin;
+using System.Text;
+using Google.Protobuf;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
+using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
 using TopicPartition = MA.Streaming.Core.Broker.TopicPartition;
 
@@ -18,6 +19,11 @@ internal static class KafkaBenchmarks
 
     private const int Records = 300_000;
     private const int Repetitions = 20;
+    private const int Starts = 5;
+    private const int SessionRecords = 10_000;
+    private const int HealthyReads = 50;
+    private const int StuckRate = 2_000;
+    private const int OldPackets = 100_000;
 
     private static readonly TimeSpan Time = TimeSpan.FromSeconds(3);
 
@@ -40,7 +46,7 @@ internal static class KafkaBenchmarks
                 "kafka-new-source",
                 $"the first WriteDataPacket to a data source that nobody knows, {Repetitions} times",
                 "a topic created, one record produced to it",
-                [new("p50", "µs"), new("max", "µs")],
+                [new("p50", "µs"), new("max", "µs"), new("more", "µs", Target.AtMost(50_000))],
                 OpenNewSourceAsync),
             new(
                 "kafka-create-session",
@@ -48,6 +54,19 @@ internal static class KafkaBenchmarks
                 "two records produced, one after the other",
                 [new("p50", "µs", Target.AtMost(50_000)), new("max", "µs")],
                 OpenCreateSessionAsync),
+            new(
+                "kafka-start-10k",
+                $"a Stream API started on a Kafka with {SessionRecords:N0} session records or more, {Starts} times",
+                "a new consumer, given the partition, until it has read as many",
+                [new("p50", "µs", Target.AtMost(2_000_000)), new("max", "µs")],
+                OpenStartAsync),
+            .. from reads in new[] { 50, 500 } select OpenReads(reads),
+            new(
+                "kafka-stuck-reader",
+                $"a live packet a read, {HealthyReads} reads, {StuckRate:N0} packets of 200 B a second, beside one that has {OldPackets:N0} to read and does not",
+                "the same without the one that does not read",
+                [.. Latencies(), new("deliveries", "packets/s in all")],
+                OpenStuckReaderAsync) { WarmUps = 1 },
         ];
 
     private static Metric[] Latencies() => [new("p50", "µs"), new("p90", "µs"), new("p99", "µs"), new("p99.9", "µs"), new("max", "µs"), new("rate", "packets/s")];
@@ -56,7 +75,7 @@ internal static class KafkaBenchmarks
         $"kafka-write-{bytes}",
         $"appends of 4 writers with up to 1,000 in flight each, {bytes} B to one partition, all acknowledged by every in-sync replica",
         "Confluent.Kafka's producer with the same settings, as many in flight",
-        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated],
+        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated, Metric.Processor],
         async scale =>
         {
             var records = scale.Packets(Records);
@@ -75,7 +94,7 @@ internal static class KafkaBenchmarks
         $"kafka-read-{bytes}",
         $"a partition read from its start to its end, {bytes} B a record",
         "Confluent.Kafka's consumer with the same settings, given the partition",
-        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated],
+        [new("rate", "records/s", Target.RatioAtLeast(0.9)), Metric.Allocated, Metric.Processor],
         async scale =>
         {
             var records = scale.Packets(Records);
@@ -138,15 +157,29 @@ internal static class KafkaBenchmarks
     {
         var (api, plain) = (await StartAsync(), new PlainKafka(Servers));
         return new Arms(
-            () => TimesAsync(() => WriteAsync(api, NewName(), 1)),
-            () => TimesAsync(async () =>
+            async () =>
             {
-                var source = new TopicPartition(NewName(), 0);
-                await plain.CreateAsync(source.Topic);
-                await plain.ProduceAsync(source, Payload.Of(200), 1, inFlight: 1);
-            }),
+                // In turn, so that whatever Kafka does meanwhile meets both.
+                var (ours, theirs) = (new List<double>(), new List<double>());
+                for (var i = 0; i < Repetitions; i++)
+                {
+                    ours.Add((await TimesAsync(() => WriteAsync(api, NewName(), 1), 1))["p50"]);
+                    theirs.Add((await TimesAsync(CreateAsync, 1))["p50"]);
+                }
+
+                var (own, bare) = (ours.Order().ElementAt(Repetitions / 2), theirs.Order().ElementAt(Repetitions / 2));
+                return new Sample { ["p50"] = own, ["max"] = ours.Max(), ["more"] = own - bare };
+            },
+            () => TimesAsync(CreateAsync),
             plain,
             api);
+
+        async Task CreateAsync()
+        {
+            var source = new TopicPartition(NewName(), 0);
+            await plain.CreateAsync(source.Topic);
+            await plain.ProduceAsync(source, Payload.Of(200), 1, inFlight: 1);
+        }
     }
 
     private static async Task<Arms> OpenCreateSessionAsync(Scale scale)
@@ -166,9 +199,131 @@ internal static class KafkaBenchmarks
         async Task CreateAsync() => await api.GetSessionManagementClient().CreateSessionAsync(new CreateSessionRequest { DataSource = source, Type = "Session" });
     }
 
-    private static async Task<Sample> TimesAsync(Func<Task> work)
+    private static async Task<Arms> OpenStartAsync(Scale scale)
     {
-        var ticks = new long[Repetitions];
+        var plain = new PlainKafka(Servers);
+        var source = new TopicPartition(TopicLayout.SessionInfo, 0);
+        await using (var broker = Open())
+        {
+            await using (await StartAsync())
+            {
+                // Makes the topic as it has to be.
+            }
+
+            var missing = SessionRecords - (int)(await broker.GetWatermarksAsync([source], default))[0].High;
+            for (var i = 0; i < missing; i += 1_000)
+            {
+                await Task.WhenAll(Enumerable.Range(0, 1_000).Select(_ =>
+                {
+                    var key = $"{Guid.NewGuid()}";
+                    var packet = new Packet { Type = "NewSession", SessionKey = key, Content = new NewSessionPacket { DataSource = "benchmark" }.ToByteString() };
+                    return broker.AppendAsync(source, new RecordData(Encoding.UTF8.GetBytes(key), packet.ToByteArray()), default).AsTask();
+                }));
+            }
+        }
+
+        return new Arms(
+            () => TimesAsync(async () => await (await StartAsync()).DisposeAsync(), Starts),
+            () => TimesAsync(() => Task.Run(() => plain.Consume(source, SessionRecords)), Starts),
+            plain);
+    }
+
+    private static Benchmark OpenReads(int reads) => new(
+        $"kafka-reads-{reads}",
+        $"threads and memory of a process with {reads} open reads of one partition, each from an offset of its own: half of them at the end, half behind",
+        "a process with one producer and one consumer of Confluent.Kafka",
+        [new("threads", "threads", Target.AtMost(64)), new("memory", "MiB working set"), new("heap", "MiB managed")],
+        async scale =>
+        {
+            var plain = new PlainKafka(Servers);
+            var source = new TopicPartition(NewName(), 0);
+            await plain.CreateAsync(source.Topic);
+            await plain.ProduceAsync(source, Payload.Of(200), scale.Packets(OldPackets), inFlight: 4_000);
+            return new Arms(
+                async () =>
+                {
+                    await using var child = await Child.ReadKafkaAsync(Servers, source.Topic, reads);
+                    return KafkaChild.Parse(child.Line);
+                },
+                async () =>
+                {
+                    await using var child = await Child.PlainKafkaAsync(Servers, source.Topic);
+                    return KafkaChild.Parse(child.Line);
+                },
+                plain);
+        })
+    {
+        WarmUps = 0,
+    };
+
+    private static async Task<Arms> OpenStuckReaderAsync(Scale scale)
+    {
+        var (api, source) = (await StartAsync(), NewName());
+        await WriteManyAsync(api, source, scale.Packets(OldPackets), StuckRate * 1_000);
+        return new Arms(
+            () => RunAsync(isOneStuck: true),
+            () => RunAsync(isOneStuck: false),
+            api);
+
+        async Task<Sample> RunAsync(bool isOneStuck)
+        {
+            var connections = api.GetConnectionManagerClient();
+            var (all, live) = (await ConnectAsync(0), await ConnectAsync(-1));
+            using var stuck = isOneStuck ? api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = all }) : null;
+            if (stuck is not null) await stuck.ResponseStream.MoveNext(CancellationToken.None);
+            var packets = (int)(scale.Time(Time).TotalSeconds * StuckRate);
+            var ticks = new long[HealthyReads * packets];
+            var calls = Enumerable.Range(0, HealthyReads).Select(_ => api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = live })).ToArray();
+            await Task.WhenAll(calls.Select(call => call.ResponseHeadersAsync));
+            var started = Stopwatch.GetTimestamp();
+            var reading = Task.WhenAll(calls.Select((call, i) => Task.Run(() => ReadAsync(call, ticks.AsMemory(i * packets, packets)))));
+            await WriteManyAsync(api, source, packets, StuckRate);
+            var rate = packets / Stopwatch.GetElapsedTime(started).TotalSeconds;
+            await reading;
+            var deliveries = ticks.Length / Stopwatch.GetElapsedTime(started).TotalSeconds;
+            foreach (var connection in new[] { all, live }) await connections.CloseConnectionAsync(new CloseConnectionRequest { Connection = connection });
+            foreach (var call in calls) call.Dispose();
+            var sample = Quantiles.Of(ticks);
+            (sample["rate"], sample["deliveries"]) = (rate, deliveries);
+            return sample;
+
+            async Task<Connection> ConnectAsync(long offset) => (await connections.NewConnectionAsync(
+                new NewConnectionRequest { Details = new ConnectionDetails { DataSource = source, MainOffset = offset } })).Connection;
+        }
+
+        static async Task ReadAsync(Grpc.Core.AsyncServerStreamingCall<ReadPacketsResponse> call, Memory<long> ticks)
+        {
+            for (var read = 0; read < ticks.Length;)
+            {
+                if (!await call.ResponseStream.MoveNext(CancellationToken.None)) throw new InvalidOperationException($"a read ended after {read} of {ticks.Length} packets");
+                var now = Stopwatch.GetTimestamp();
+                foreach (var response in call.ResponseStream.Current.Response) ticks.Span[read++] = now - (long)response.Packet.Id;
+            }
+        }
+    }
+
+    // Each packet has the time at which it was written as its id.
+    private static async Task WriteManyAsync(LocalStreamingApi api, string source, int packets, int rate)
+    {
+        using var call = api.GetPacketWriterClient().WriteDataPackets();
+        var started = Stopwatch.GetTimestamp();
+        for (var i = 0; i < packets; i++)
+        {
+            var due = started + (i * Stopwatch.Frequency / rate);
+            while (Stopwatch.GetTimestamp() < due) Thread.Yield();
+            await call.RequestStream.WriteAsync(new WriteDataPacketsRequest
+            {
+                Details = { new DataPacketDetails { DataSource = source, Message = Workload.Packet((ulong)Stopwatch.GetTimestamp()) } },
+            });
+        }
+
+        await call.RequestStream.CompleteAsync();
+        await call.ResponseAsync;
+    }
+
+    private static async Task<Sample> TimesAsync(Func<Task> work, int repetitions = Repetitions)
+    {
+        var ticks = new long[repetitions];
         for (var i = 0; i < ticks.Length; i++)
         {
             var started = Stopwatch.GetTimestamp();
@@ -188,118 +343,4 @@ internal static class KafkaBenchmarks
         await api.GetPacketWriterClient().WriteDataPacketAsync(new WriteDataPacketRequest { Detail = new DataPacketDetails { DataSource = source, Message = Workload.Packet(id) } });
 
     private static string NewName() => $"benchmark{Guid.NewGuid():N}";
-
-    /// <summary>Confluent.Kafka as a program uses it that wants the same promises.</summary>
-    private sealed class PlainKafka : IAsyncDisposable
-    {
-        private readonly string _servers;
-        private readonly IProducer<Null, byte[]> _producer;
-
-        public PlainKafka(string servers)
-        {
-            _servers = servers;
-            var settings = new ProducerConfig { BootstrapServers = servers, Acks = Acks.All, EnableIdempotence = true, CompressionType = CompressionType.Zstd, LingerMs = 0, QueueBufferingMaxMessages = 0, DeliveryReportFields = "timestamp,status" };
-            _producer = new ProducerBuilder<Null, byte[]>(settings).Build();
-        }
-
-        public async Task CreateAsync(string topic)
-        {
-            using var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = _servers }).Build();
-            await admin.CreateTopicsAsync([new TopicSpecification { Name = topic, NumPartitions = 1 }]);
-        }
-
-        /// <summary>Produces so many records, with no more than so many unacknowledged.</summary>
-        public async Task ProduceAsync(TopicPartition to, byte[] payload, int records, int inFlight)
-        {
-            var target = new Confluent.Kafka.TopicPartition(to.Topic, to.Partition);
-            var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            using var room = new SemaphoreSlim(inFlight);
-            var left = records;
-            var message = new Message<Null, byte[]> { Value = payload };
-            for (var i = 0; i < records; i++)
-            {
-                await room.WaitAsync().ConfigureAwait(false);
-                _producer.Produce(target, message, report =>
-                {
-                    if (report.Error.IsError) done.TrySetException(new KafkaException(report.Error));
-                    room.Release();
-                    if (Interlocked.Decrement(ref left) == 0) done.TrySetResult();
-                });
-            }
-
-            await done.Task;
-        }
-
-        /// <summary>Reads so many records from the start.</summary>
-        public void Consume(TopicPartition from, int records)
-        {
-            using var consumer = Consumer();
-            consumer.Assign(new TopicPartitionOffset(from.Topic, from.Partition, 0));
-            for (var read = 0; read < records;)
-            {
-                var result = consumer.Consume(TimeSpan.FromSeconds(30)) ?? throw new TimeoutException($"no record {read} of {from}");
-                if (!result.IsPartitionEOF) read++;
-            }
-
-            consumer.Unassign();
-        }
-
-        public async Task<Sample> DeliverAsync(TopicPartition through, byte[] payload, TimeSpan time, int rate)
-        {
-            var records = (int)(time.TotalSeconds * rate);
-            var (sent, taken) = (new long[records], new long[records]);
-            using var consumer = Consumer();
-            var target = new Confluent.Kafka.TopicPartition(through.Topic, through.Partition);
-            var first = consumer.QueryWatermarkOffsets(target, TimeSpan.FromSeconds(10)).High.Value;
-            consumer.Assign(new TopicPartitionOffset(target, first));
-            var reading = Task.Run(() =>
-            {
-                for (var read = 0; read < records;)
-                {
-                    var result = consumer.Consume(TimeSpan.FromSeconds(30)) ?? throw new TimeoutException($"no record {read} of {through}");
-                    if (result.IsPartitionEOF) continue;
-                    taken[result.Offset.Value - first] = Stopwatch.GetTimestamp();
-                    read++;
-                }
-            });
-            var message = new Message<Null, byte[]> { Value = payload };
-            var started = Stopwatch.GetTimestamp();
-            for (var i = 0; i < records; i++)
-            {
-                var due = started + (i * Stopwatch.Frequency / rate);
-                while (Stopwatch.GetTimestamp() < due) Thread.Yield();
-                sent[i] = Stopwatch.GetTimestamp();
-                _producer.Produce(target, message);
-            }
-
-            var elapsed = Stopwatch.GetElapsedTime(started);
-            await reading;
-            for (var i = 0; i < records; i++) taken[i] -= sent[i];
-            var sample = Quantiles.Of(taken);
-            sample["rate"] = records / elapsed.TotalSeconds;
-            return sample;
-        }
-
-        public ValueTask DisposeAsync()
-        {
-            _producer.Dispose();
-            return default;
-        }
-
-        private IConsumer<Ignore, byte[]> Consumer() => new ConsumerBuilder<Ignore, byte[]>(new ConsumerConfig
-        {
-            BootstrapServers = _servers,
-            GroupId = "benchmark",
-            EnableAutoCommit = false,
-            EnableAutoOffsetStore = false,
-            IsolationLevel = IsolationLevel.ReadCommitted,
-            EnablePartitionEof = true,
-            FetchWaitMaxMs = 50,
-            FetchErrorBackoffMs = 10,
-            FetchQueueBackoffMs = 10,
-            QueuedMaxMessagesKbytes = 16_384,
-            MaxPartitionFetchBytes = 512 << 10,
-            ConsumeResultFields = "timestamp,topic",
-        }).Build();
-    }
 }

@@ -90,15 +90,22 @@ internal static class Measure
     /// <summary>Rate and allocation of work on this many packets.</summary>
     public static Task<Sample> PacketsAsync(long packets, Func<Task> work) => PacketsAsync(() => packets, work);
 
-    /// <summary>Rate and allocation of work on as many packets as it says afterwards.</summary>
+    /// <summary>Rate, allocation and processor time (of all threads of this process) of work on as many packets as it says afterwards.</summary>
     public static async Task<Sample> PacketsAsync(Func<long> packets, Func<Task> work)
     {
         var allocated = GC.GetTotalAllocatedBytes(precise: true);
+        var processor = Environment.CpuUsage.TotalTime;
         var started = Stopwatch.GetTimestamp();
         await work();
         var elapsed = Stopwatch.GetElapsedTime(started);
+        processor = Environment.CpuUsage.TotalTime - processor;
         allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
-        return new Sample { ["rate"] = packets() / elapsed.TotalSeconds, ["allocated"] = (double)allocated / packets() };
+        return new Sample
+        {
+            ["rate"] = packets() / elapsed.TotalSeconds,
+            ["allocated"] = (double)allocated / packets(),
+            ["cpu"] = processor.TotalSeconds * 1e6 / packets(),
+        };
     }
 
     public static void Check(long actual, long expected, string what)

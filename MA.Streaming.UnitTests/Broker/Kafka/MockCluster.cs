@@ -39,7 +39,7 @@ internal sealed class MockCluster : IDisposable
     public void SetLeader(string topic, int partition, int broker) => Check(rd_kafka_mock_partition_set_leader(_cluster, topic, partition, broker));
 
     /// <summary>Makes a producer fail for good.</summary>
-    public static void FailForGood(Handle producer) => Check(rd_kafka_test_fatal_error(Pointer(producer), (int)ErrorCode.OutOfOrderSequenceNumber, "a test"));
+    public static void FailForGood(nint producer) => Check(rd_kafka_test_fatal_error(producer, (int)ErrorCode.OutOfOrderSequenceNumber, "a test"));
 
     public void Dispose() => _owner.Dispose();
 
