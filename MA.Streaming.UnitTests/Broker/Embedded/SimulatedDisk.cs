@@ -24,7 +24,9 @@ internal enum DiskCall
 /// <summary>
 /// A disk in memory that keeps of what was not flushed whatever it likes: each sector of a file holds any one of the contents it
 /// had since the last flush of the file, the file has any of its lengths since then, and each name in a directory that was not
-/// flushed stands for any file it stood for since. All choices come from one seed, so a run repeats exactly.
+/// flushed stands for any file it stood for since. A flush that fails counts as done for the system, as on Linux: what it should have
+/// made durable is read as if it were there, and a later flush does not write it; only what is written again has another chance.
+/// All choices come from one seed, so a run repeats exactly.
 /// </summary>
 internal sealed class SimulatedDisk(int seed)
 {
@@ -141,6 +143,9 @@ internal sealed class SimulatedDisk(int seed)
         private readonly Dictionary<long, List<byte[]>> _sectors = [];
         private readonly List<long> _lengths = [];
 
+        // What the disk has of sectors whose flush failed.
+        private readonly Dictionary<long, byte[]> _given = [];
+
         public byte[] Content { get; set; } = [];
 
         public long Length { get; set; }
@@ -150,7 +155,7 @@ internal sealed class SimulatedDisk(int seed)
             for (var sector = position / SectorBytes; sector * SectorBytes < position + bytes.Length; sector++)
             {
                 if (!_sectors.TryGetValue(sector, out var versions)) _sectors[sector] = versions = [];
-                versions.Add(Sector(sector));
+                versions.Add(_given.Remove(sector, out var given) ? given : Sector(sector));
             }
 
             SetLength(Math.Max(Length, position + bytes.Length));
@@ -178,8 +183,27 @@ internal sealed class SimulatedDisk(int seed)
             _lengths.Clear();
         }
 
+        public void FailFlush(Random random)
+        {
+            foreach (var (sector, versions) in _sectors)
+            {
+                var choice = random.Next(versions.Count + 1);
+                if (choice < versions.Count) _given[sector] = versions[choice];
+            }
+
+            _sectors.Clear();
+        }
+
         public void Settle(Random random)
         {
+            foreach (var (sector, given) in _given)
+            {
+                var at = (int)(sector * SectorBytes);
+                if (at < Content.Length) given.AsSpan(0, Math.Min(given.Length, Content.Length - at)).CopyTo(Content.AsSpan(at));
+            }
+
+            _given.Clear();
+
             // Sometimes all of it made it, sometimes nothing, mostly parts.
             var mode = random.Next(4);
             foreach (var (sector, versions) in _sectors)
@@ -321,7 +345,12 @@ internal sealed class SimulatedDisk(int seed)
         {
             disk.Before?.Invoke(DiskCall.FlushAll, "");
             using var scope = disk._gate.EnterScope();
-            Check(DiskCall.FlushAll, "");
+            if (disk.Call(DiskCall.FlushAll, "", generation) is { } fault)
+            {
+                foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values).Distinct()) inode.FailFlush(disk._random);
+                throw fault;
+            }
+
             foreach (var inode in disk._directories.Values.SelectMany(directory => directory.Names.Values)) inode.Flush();
             foreach (var directory in disk._directories.Values) directory.Flush();
             disk._newDirectories.Clear();
@@ -386,7 +415,12 @@ internal sealed class SimulatedDisk(int seed)
         {
             disk.Before?.Invoke(DiskCall.Flush, path);
             using var scope = disk._gate.EnterScope();
-            if (disk.Call(DiskCall.Flush, path, generation) is { } fault) throw fault;
+            if (disk.Call(DiskCall.Flush, path, generation) is { } fault)
+            {
+                inode.FailFlush(disk._random);
+                throw fault;
+            }
+
             inode.Flush();
         }
 
