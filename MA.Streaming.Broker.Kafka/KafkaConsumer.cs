@@ -87,7 +87,17 @@ internal sealed class KafkaConsumer<T>(IConsumer<byte[]?, byte[]?> consumer) : I
     }
 
     /// <summary>The high watermark that the last fetch brought, records of open transactions included; negative when there is none.</summary>
-    public long HighOf(TopicPartition source) => consumer.GetWatermarkOffsets(new(source.Topic, source.Partition)).High.Value;
+    public long HighOf(TopicPartition source)
+    {
+        try
+        {
+            return consumer.GetWatermarkOffsets(new(source.Topic, source.Partition)).High.Value;
+        }
+        catch (KafkaException)
+        {
+            return -1; // The handle does not know the partition (any more).
+        }
+    }
 
     public void Dispose()
     {
