@@ -14,7 +14,7 @@ internal sealed partial class Log
     private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const long DrainBytesMin = 1 << 20;
-    private const long DrainBytesAFile = 16 << 10;
+    private const long DrainBytesAFile = 40 << 10;
 
     // The journal's flush waits while a segment's keeps the disk busy: so that does not get to flush much at once.
     private const int PacedFlushBytes = 2 << 20;
@@ -246,7 +246,7 @@ internal sealed partial class Log
             if (_drainBuffer.Length < size) _drainBuffer = GC.AllocateUninitializedArray<byte>(size);
         }
 
-        if (write.Length - write.IndexedTo >= Segment.IndexEveryBytes) AddIndexEntry(write, new IndexEntry(record.Offset, record.Timestamp.UtcTicks, write.Length));
+        if (write.Length >= Segment.IndexFromBytes && write.Length - write.IndexedTo >= Segment.IndexEveryBytes) AddIndexEntry(write, new IndexEntry(record.Offset, record.Timestamp.UtcTicks, write.Length));
         write.Filled += RecordFormat.Write(_drainBuffer.AsSpan(write.Filled), write.FileId, record, sequence, partition.Topic.Id, partition.Source.Partition);
         write.Length += size;
         write.Drained = record.Offset + 1;

@@ -76,8 +76,8 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes that are in the journal and in no segment.</summary>
     public long UndrainedBytes => Volatile.Read(ref _undrained);
 
-    /// <summary>So much waits for the drainer that it is worth its while: each of its files gets a good piece, or a quarter of what may wait does.</summary>
-    public bool IsDrainDue => UndrainedBytes >= Math.Min(_options.UndrainedBytesMax / 4, Math.Max(DrainBytesMin, DrainBytesAFile * _dirtyCount));
+    /// <summary>So much waits for the drainer that it is worth its while: each of its files gets a good piece, or most of what may wait does.</summary>
+    public bool IsDrainDue => UndrainedBytes >= Math.Min(_options.UndrainedBytesMax * 5 / 8, Math.Max(DrainBytesMin, DrainBytesAFile * _dirtyCount));
 
     /// <summary>Memory of records, with those that are in no segment yet.</summary>
     public long TailBytes => Volatile.Read(ref _tailBytes);

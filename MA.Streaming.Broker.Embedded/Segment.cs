@@ -40,6 +40,9 @@ internal static class Segment
     /// <summary>Bytes of a segment between two entries of its index.</summary>
     public const int IndexEveryBytes = 64 << 10;
 
+    /// <summary>Where the first entry is at the earliest: a short segment is read from its head as fast, and saves a file.</summary>
+    public const int IndexFromBytes = 256 << 10;
+
     private const int ReadBytesMin = 16 << 10;
     private const int ReadBytesMax = 256 << 10;
 

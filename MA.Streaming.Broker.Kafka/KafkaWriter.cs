@@ -110,6 +110,7 @@ internal sealed class KafkaWriter : IAsyncDisposable
             {
                 if (_waitingBytes > 0 && _waitingBytes + append.Cost > _options.QueuedBytesMax)
                 {
+                    append.Cancellation.Unregister();
                     append.TrySetException(new BrokerException(
                         BrokerError.Full, $"{_waitingBytes} bytes wait for Kafka at {_options.BootstrapServers}; at most {_options.QueuedBytesMax} may"));
                 }

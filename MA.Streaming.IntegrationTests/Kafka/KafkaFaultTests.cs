@@ -1,6 +1,7 @@
 using System.Globalization;
 using Confluent.Kafka;
 using Grpc.Core;
+using MA.Streaming.API;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
@@ -78,6 +79,64 @@ public sealed class KafkaFaultTests
             await Task.Delay(TimeSpan.FromSeconds(12), Limit);
             await _cluster.BrokerAsync(2, "resume");
         });
+
+    [Test]
+    public async Task BrokersKilledInTurn_UnderTwoServersReadingAsAGroup_NothingIsLost()
+    {
+        var (writing, reading) = (await StartedAsync(), await StartedAsync());
+        string[] streams = [.. Enumerable.Range(0, Writers).Select(i => $"w{i}")];
+        foreach (var stream in streams) await writing.WriteTextAsync(_dataSource, stream, $"{stream} 0", Limit);
+        var details = new ConnectionDetails { DataSource = _dataSource, Streams = { streams }, ExcludeMainStream = true, ConsumerGroup = $"group of {_dataSource}" };
+        var had = new System.Collections.Concurrent.ConcurrentDictionary<string, int>(StringComparer.Ordinal);
+        OpenRead[] members = [await writing.ReadAsync(details, Limit), await reading.ReadAsync(details, Limit)];
+        var collecting = members.Select(member => Task.Run(async () =>
+        {
+            try
+            {
+                while (true) had.AddOrUpdate((await member.NextAsync()).Packet.Content.ToStringUtf8(), 1, static (_, times) => times + 1);
+            }
+            catch (EndOfStreamException)
+            {
+                // Its connection was closed.
+            }
+        })).ToArray();
+        var acknowledged = new System.Collections.Concurrent.ConcurrentBag<string>();
+        var sending = Task.WhenAll(streams.Select(stream => Task.Run(async () =>
+        {
+            for (var number = 1; number <= Packets / 10 / Writers; number++)
+            {
+                try
+                {
+                    await writing.WriteTextAsync(_dataSource, stream, $"{stream} {number}", Limit);
+                    acknowledged.Add($"{stream} {number}");
+                }
+                catch (RpcException exception) when (FaultStatuses.Contains(exception.StatusCode))
+                {
+                    // Then it need not be there.
+                }
+            }
+        })));
+
+        // One after the other, among them the group's coordinator and the leader of every stream.
+        for (var broker = 1; broker <= 3; broker++)
+        {
+            await _cluster.BrokerAsync(broker, "kill");
+            await Task.Delay(TimeSpan.FromSeconds(4), Limit);
+            await _cluster.BrokerAsync(broker, "start");
+            await writing.WriteTextAsync(_dataSource, streams[0], $"after {broker}", Limit);
+        }
+
+        await sending.WaitAsync(Limit);
+        await Until.TrueAsync(() => Task.FromResult(acknowledged.All(had.ContainsKey)), Limit);
+        await writing.CloseAsync(members[0].Connection, Limit);
+        await reading.CloseAsync(members[1].Connection, Limit);
+        await Task.WhenAll(collecting).WaitAsync(Limit);
+        foreach (var member in members) member.Dispose();
+        TestContext.Out.WriteLine($"{acknowledged.Count} acknowledged, {had.Values.Count(times => times > 1)} delivered more than once");
+
+        // What passes on without a commit comes again; never half of everything.
+        Assert.That(had.Values.Count(times => times > 1), Is.LessThan(had.Count / 2));
+    }
 
     [Test]
     public async Task ControllerRestarted_InTheMiddle_NothingAcknowledgedIsLost()

@@ -134,7 +134,7 @@ public sealed class DamageTests
     [Test]
     public void Open_IndexDamagedAnywhere_ChangesNothing()
     {
-        var log = WrittenLog.InSegment(Options(16 << 10), 256 << 10, isClean: true);
+        var log = WrittenLog.InSegment(Options(16 << 10), 512 << 10, isClean: true);
         var path = Path.ChangeExtension(log.SegmentPath, ".index");
         Assert.That(log.Content[path], Has.Length.GreaterThanOrEqualTo(3 * IndexEntry.Bytes));
         WrittenLog.ForEach(log.Content[path].Length * 8, bit =>
