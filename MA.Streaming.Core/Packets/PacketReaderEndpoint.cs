@@ -134,8 +134,13 @@ internal sealed class PacketReaderEndpoint(
                 await writer.FlushAsync().ConfigureAwait(false); // What was read before the failure comes before it.
                 throw;
             }
+            finally
+            {
+                writer.CountDelivered();
+            }
 
             await writer.FlushAsync().ConfigureAwait(false);
+            writer.CountDelivered();
         }
         catch (OperationCanceledException) when (connection.Closed.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
         {
@@ -153,6 +158,7 @@ internal sealed class PacketReaderEndpoint(
         try
         {
             await writer.FlushAsync().ConfigureAwait(false);
+            writer.CountDelivered();
         }
         catch
         {
@@ -170,6 +176,9 @@ internal sealed class PacketReaderEndpoint(
     {
         /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
         private const int OverheadBytes = 48;
+
+        /// <summary>Packets that are counted together: where somebody listens, counting one costs as much as handing it over.</summary>
+        private const int CountedMin = 64;
 
         // Where the read of a group's member is in each partition, once the response is written.
         private readonly Dictionary<TopicPartition, long> _reached = [];
@@ -233,7 +242,7 @@ internal sealed class PacketReaderEndpoint(
                 return default;
             }
 
-            CountDelivered();
+            if (_streamPackets >= CountedMin) CountDelivered();
             _bytes = 0;
             var write = responses.WriteAsync(response.Take(), cancellationToken);
             if (!write.IsCompletedSuccessfully) return AwaitAsync(write);
@@ -256,6 +265,7 @@ internal sealed class PacketReaderEndpoint(
 
         private async ValueTask AwaitAsync(Task write)
         {
+            CountDelivered();
             endpoint.Telemetry.ReadBlocks();
             try
             {
@@ -269,7 +279,8 @@ internal sealed class PacketReaderEndpoint(
             }
         }
 
-        private void CountDelivered()
+        /// <summary>Counts what was delivered: before anything is waited for, and at the end.</summary>
+        public void CountDelivered()
         {
             if (_streamPackets == 0) return;
             endpoint.Telemetry.Delivered(_tags ??= endpoint.Telemetry.TagsOf(plan.DataSource, _stream), _streamPackets, plan.IsEssentials);

@@ -389,9 +389,15 @@ public sealed class KafkaFaultTests
             async () => await broker.AppendAsync(new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), new byte[1]), Limit));
         var read = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.StoredAsync(new(_dataSource, 0), Limit));
         var create = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.EnsureTopicAsync(new($"{_dataSource}.new"), Limit));
+        await using var member = await broker.JoinGroupAsync($"group of {_dataSource}", Limit);
+        member.Want([new(_dataSource, 0)]);
+        var join = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () =>
+        {
+            while (true) await member.NextAssignmentAsync(Limit);
+        });
         using (Assert.EnterMultipleScope())
         {
-            foreach (var (error, operation) in new[] { (write, "writing"), (read, "reading"), (create, "creating") })
+            foreach (var (error, operation) in new[] { (write, "writing"), (read, "reading"), (create, "creating"), (join, "member of group") })
             {
                 Assert.That(error!.Error, Is.EqualTo(Core.Broker.BrokerError.Denied), error.Message);
                 Assert.That(error.Message, Does.Contain(_dataSource).And.Contain(operation).And.Not.Contain("reader-secret"));
