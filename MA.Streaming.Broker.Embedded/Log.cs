@@ -307,7 +307,12 @@ internal sealed partial class Log : IDisposable
 
     public void Dispose()
     {
-        lock (_drainGate) _isClosed = true;
+        lock (_drainGate)
+        {
+            _isClosed = true;
+            foreach (var partition in _withActiveFile) partition.ActiveFile!.Dispose();
+        }
+
         _journal.Dispose();
         _files.Dispose();
     }

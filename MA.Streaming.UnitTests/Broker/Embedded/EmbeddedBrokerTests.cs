@@ -51,6 +51,40 @@ public sealed class EmbeddedBrokerTests
         AssertRefused("/proc/stream-api", "the directory /proc/stream-api does not exist and cannot be made");
     }
 
+    [Test]
+    [Platform("Linux")]
+    public async Task Drain_TheSegmentWasRemovedByHand_IsMissedSoonAndWhatComesGoesIntoANewOne()
+    {
+        var clock = new ManualClock();
+        var options = new EmbeddedBrokerOptions { Directory = _directory, DiskReserveBytes = 0 };
+        var source = new TopicPartition("car", 0);
+        await using (var broker = await EmbeddedBroker.OpenAsync(options, clock).WithDeadline())
+        {
+            await broker.EnsureTopicAsync(new TopicSpec("car"), None).WithDeadline();
+            await AppendAsync("first");
+            await AppendAsync("second");
+            Assert.That(Segments(), Has.Length.EqualTo(1), "the second went where the first is");
+            File.Delete(Segments().Single());
+            clock.Advance(TimeSpan.FromSeconds(11));
+            await AppendAsync("third");
+            Assert.That(Segments().Select(Path.GetFileName), Is.EqualTo(new[] { "0-00000000000000000002.segment" }));
+
+            async Task AppendAsync(string text)
+            {
+                await broker.AppendAsync(source, new RecordData(default(ReadOnlyMemory<byte>?), System.Text.Encoding.UTF8.GetBytes(text)), None).WithDeadline();
+                await broker.DrainAsync().WithDeadline();
+            }
+        }
+
+        await using var again = await EmbeddedBroker.OpenAsync(options).WithDeadline();
+        await using var reading = new BrokerReading(again, source, toHighWatermark: true);
+        var batches = await reading.ToEndAsync();
+        Assert.That(batches.SelectMany(batch => batch.Records).Select(record => record.Text), Is.EqualTo(new[] { "third" }));
+        Assert.That(batches.Select(batch => batch.Missing).OfType<MissingRange>().Single(), Is.EqualTo(new MissingRange(0, 2, MissingReason.Damage)));
+
+        string[] Segments() => Directory.GetFiles(Path.Combine(_directory, "topics"), "*.segment", SearchOption.AllDirectories);
+    }
+
     private static void AssertRefused(string directory, string message)
     {
         var exception = Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory }).WithDeadline());
