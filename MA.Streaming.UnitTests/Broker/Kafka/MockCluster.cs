@@ -20,6 +20,9 @@ internal sealed class MockCluster : IDisposable
         }).SetLogHandler((_, _) => { }).Build();
         _cluster = rd_kafka_handle_mock_cluster(Pointer(_owner.Handle));
         Servers = Marshal.PtrToStringUTF8(rd_kafka_mock_cluster_bootstraps(_cluster))!;
+
+        // A group answers its first member soon.
+        rd_kafka_mock_group_initial_rebalance_delay_ms(_cluster, 100);
     }
 
     public string Servers { get; }
@@ -54,6 +57,9 @@ internal sealed class MockCluster : IDisposable
 #pragma warning disable IDE1006, SYSLIB1054 // C's names; the size of an array is marshalled as C has it.
     [DllImport("librdkafka")]
     private static extern IntPtr rd_kafka_handle_mock_cluster(IntPtr client);
+
+    [DllImport("librdkafka")]
+    private static extern void rd_kafka_mock_group_initial_rebalance_delay_ms(IntPtr cluster, int milliseconds);
 
     [DllImport("librdkafka")]
     private static extern int rd_kafka_test_fatal_error(IntPtr client, int error, [MarshalAs(UnmanagedType.LPUTF8Str)] string reason);
