@@ -24,7 +24,10 @@ internal sealed class KafkaGroups(KafkaBrokerOptions options, KafkaClients clien
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isStopping, typeof(KafkaBroker));
-            if (_reads.Count >= options.GroupReadsMax)
+
+            // Those that leave have a thread still, but are nobody's read any more: they count only where they pile up.
+            var open = _reads.Count(read => !read.IsStopping);
+            if (open >= options.GroupReadsMax || _reads.Count >= 2 * options.GroupReadsMax)
             {
                 throw new BrokerException(
                     BrokerError.Full, $"{_reads.Count} reads of consumer groups are open on this server, as many as it takes; close one, read without a group, or use another server");
@@ -98,6 +101,9 @@ internal sealed class KafkaGroupRead
     }
 
     public GroupMember Membership { get; }
+
+    /// <summary>Its read has ended; it leaves its group.</summary>
+    public bool IsStopping => _isStopping;
 
     public void Start() => new Thread(Loop) { IsBackground = true, Name = "stream-api kafka group" }.Start();
 
