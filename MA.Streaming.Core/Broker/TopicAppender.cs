@@ -14,6 +14,10 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
     private readonly Lock _gate = new();
     private Queue<Waiting>? _waiting;
     private volatile bool _ready;
+    private volatile BrokerException? _trouble;
+
+    /// <summary>Why the topic could not be created when that was tried last, while it is still being tried; who gives up waiting is told.</summary>
+    public BrokerException? Trouble => _trouble;
 
     public ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record) =>
         _ready ? broker.AppendAsync(target, record, CancellationToken.None) : AppendLaterAsync(target, record);
@@ -58,11 +62,13 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
                 }
                 catch (BrokerException exception) when (exception.IsTransient && clock.GetElapsedTime(started) < _patience)
                 {
+                    _trouble = exception;
                     var left = _patience - clock.GetElapsedTime(started);
                     await Task.Delay(TimeSpan.FromTicks(Math.Clamp(left.Ticks, 0, backoff.Next().Ticks)), clock, CancellationToken.None).ConfigureAwait(false);
                 }
             }
 
+            _trouble = null;
             AppendWaiting();
         }
         catch (Exception exception)

@@ -258,7 +258,8 @@ internal sealed class PacketReaderEndpoint(
 
         private void HandOver()
         {
-            if (_reached.Count == 0) return;
+            // Who has gone was handed nothing: a port takes responses for a while after that without a word.
+            if (_reached.Count == 0 || cancellationToken.IsCancellationRequested) return;
             foreach (var (source, next) in _reached) plan.Group!.HandedOver(source, next);
             _reached.Clear();
         }

@@ -16,6 +16,9 @@ internal sealed class StreamTarget(string dataSource, Placement placement, Topic
 
     public Placement Placement { get; } = placement;
 
+    /// <summary>Topic and partition, for messages.</summary>
+    public string Name { get; } = placement.Target.ToString();
+
     public TopicAppender Appender { get; } = appender;
 
     public Telemetry.StreamTags Tags { get; } = tags;
@@ -205,7 +208,7 @@ internal sealed class PacketWriter(
             return default;
         }
 
-        return WaitAsync(append.AsTask(), bytes, packet.Stream.Placement.Target.ToString(), cancellationToken);
+        return WaitAsync(append.AsTask(), bytes, packet.Stream.Name, packet.Stream.Appender, cancellationToken);
     }
 
     /// <summary>Appends an info packet of a unary call.</summary>
@@ -213,7 +216,7 @@ internal sealed class PacketWriter(
     {
         var bytes = record.Bytes + WaitingBytes;
         Reserve(bytes);
-        return WaitAsync(AppendInfoAsync(topic, record), bytes, topic, cancellationToken);
+        return WaitAsync(AppendInfoAsync(topic, record), bytes, topic, AppenderOf(TopicLayout.PlaceSystem(topic).Topic), cancellationToken);
     }
 
     /// <summary>Appends an info packet.</summary>
@@ -251,17 +254,17 @@ internal sealed class PacketWriter(
         var first = essentials.Appender.AppendAsync(essentials.Placement.Target, record);
         var second = main.Appender.AppendAsync(main.Placement.Target, record);
         var prepared = new PreparedPacket(main, essentials, "", record);
-        return await InTimeAsync(TwinsAsync(first, second, prepared).AsTask(), essentials.Placement.Topic.Name).ConfigureAwait(false);
+        return await InTimeAsync(TwinsAsync(first, second, prepared).AsTask(), essentials.Placement.Topic).ConfigureAwait(false);
     }
 
     /// <summary>An append of a call that is no stream: waits no longer than the write timeout. Timed out, its outcome is unknown.</summary>
-    public async Task<Appended> InTimeAsync(Task<Appended> append, string target)
+    public async Task<Appended> InTimeAsync(Task<Appended> append, TopicSpec target)
     {
         await ((Task)append).WaitAsync(limits.WriteTimeout, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (append.IsCompleted) return await append.ConfigureAwait(false);
         _ = append.ContinueWith(
             static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default); // Its caller is gone.
-        throw await TimedOutAsync(target).ConfigureAwait(false);
+        throw await TimedOutAsync(target.Name, AppenderOf(target)).ConfigureAwait(false);
     }
 
     /// <summary>Encodes a packet of the engine's own.</summary>
@@ -355,7 +358,7 @@ internal sealed class PacketWriter(
         Interlocked.Add(ref _pendingBytes, -bytes);
     }
 
-    private async ValueTask WaitAsync(Task append, int bytes, string target, CancellationToken cancellationToken)
+    private async ValueTask WaitAsync(Task append, int bytes, string target, TopicAppender appender, CancellationToken cancellationToken)
     {
         await append.WaitAsync(limits.WriteTimeout, clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (append.IsCompleted)
@@ -368,7 +371,7 @@ internal sealed class PacketWriter(
         // The broker still has it: its bytes are pending until it is done with it.
         ReleaseWhenDone(append, bytes);
         cancellationToken.ThrowIfCancellationRequested();
-        throw await TimedOutAsync(target).ConfigureAwait(false);
+        throw await TimedOutAsync(target, appender).ConfigureAwait(false);
     }
 
     private void ReleaseWhenDone(Task append, int bytes) =>
@@ -382,8 +385,9 @@ internal sealed class PacketWriter(
             TaskContinuationOptions.ExecuteSynchronously,
             TaskScheduler.Default);
 
-    private async Task<Exception> TimedOutAsync(string target)
+    private async Task<Exception> TimedOutAsync(string target, TopicAppender appender)
     {
+        if (appender.Trouble is { } trouble) return Errors.From(trouble, $"writing to {target}");
         BrokerHealth health;
         try
         {

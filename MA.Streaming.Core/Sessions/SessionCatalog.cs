@@ -222,7 +222,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
     {
         var packet = new Packet { Type = type, SessionKey = key, Content = content.ToByteString() };
         var append = _writer.AppendSystemAsync(TopicLayout.SessionInfo, _writer.Encode(packet, key));
-        var appended = await _writer.InTimeAsync(append, TopicLayout.SessionInfo).ConfigureAwait(false);
+        var appended = await _writer.InTimeAsync(append, TopicLayout.PlaceSystem(TopicLayout.SessionInfo).Topic).ConfigureAwait(false);
         try
         {
             await _follower.WaitForAsync(appended.Partition, appended.Offset, cancellationToken).ConfigureAwait(false);

@@ -30,6 +30,9 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
     /// <summary>Bytes of a packet's content; a few hundred of a random length unless it is given.</summary>
     public int? ContentBytes { get; init; }
 
+    /// <summary>What a writer waits for before its packet of a number.</summary>
+    public Func<int, Task>? BeforePacket { get; init; }
+
     /// <summary>How many writes have been called.</summary>
     public int Issued => Volatile.Read(ref _issued);
 
@@ -97,6 +100,43 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         _reads.Enqueue(read);
     }
 
+    /// <summary>Reads as a group with a member on each server until all that was acknowledged has come; how many packets came more than once.</summary>
+    public async Task<int> ReadAsGroupAsync(string group, IEnumerable<StreamServer> servers, Task writing, CancellationToken token)
+    {
+        var details = new ConnectionDetails
+        {
+            DataSource = dataSource, Streams = { Enumerable.Range(0, writers).Select(Stream) }, ExcludeMainStream = true, ConsumerGroup = group,
+        };
+        var had = new ConcurrentDictionary<(int Writer, int Number), int>();
+        var closing = new List<Func<Task>>();
+        var reading = new List<Task>();
+        foreach (var each in servers)
+        {
+            var read = await each.ReadAsync(details, token);
+            closing.Add(() => each.CloseAsync(read.Connection, token));
+            reading.Add(Task.Run(() => CountAsync(read), token));
+        }
+
+        await writing;
+        while (!_outcomes.Where(outcome => outcome.Value == StatusCode.OK).All(outcome => had.ContainsKey(outcome.Key)))
+        {
+            if (reading.Find(each => each.IsCompleted) is { } ended) await ended;
+            await Task.Delay(50, token);
+        }
+
+        foreach (var close in closing) await close();
+        await Task.WhenAll(reading);
+        return had.Values.Count(times => times > 1);
+
+        async Task CountAsync(OpenRead read)
+        {
+            using (read)
+            {
+                await read.ToEndAsync(response => had.AddOrUpdate(Check(response.Packet), 1, static (_, times) => times + 1));
+            }
+        }
+    }
+
     /// <summary>Reads everything with another server and holds it against what was answered.</summary>
     public async Task VerifyAsync(StreamServer other, CancellationToken token)
     {
@@ -140,6 +180,8 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         var outstanding = new Queue<(int Number, Task Write)>();
         for (var number = 0; number < packets / writers; number++)
         {
+            if (BeforePacket is not null) await BeforePacket(number).WaitAsync(token);
+
             // What is more than a few hundred bytes is easy to compress: disks are not what is put to the test.
             var content = new byte[HashedBytes + (ContentBytes ?? random.Next(200, 400))];
             random.NextBytes(content.AsSpan(0, Math.Min(content.Length, RandomBytes)));

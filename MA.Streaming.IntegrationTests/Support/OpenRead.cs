@@ -47,8 +47,14 @@ internal abstract class OpenRead(Connection connection, CancellationToken token)
     public async Task<IReadOnlyList<PacketResponse>> ToEndAsync()
     {
         var packets = new List<PacketResponse>();
-        while (await FillAsync()) packets.Add(_packets.Dequeue());
+        await ToEndAsync(packets.Add);
         return packets;
+    }
+
+    /// <summary>Shows each packet up to an end with OK; another end throws.</summary>
+    public async Task ToEndAsync(Action<PacketResponse> show)
+    {
+        while (await FillAsync()) show(_packets.Dequeue());
     }
 
     public abstract void Dispose();

@@ -1,5 +1,9 @@
+using Grpc.Core;
 using MA.Streaming.API;
+using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.Core.Configs;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 
@@ -21,9 +25,33 @@ internal sealed class GroupReadTests
         using (var read = await api.OpenReadAsync(await ConnectAsync(api)))
         {
             Assert.That((await TestApi.TakeAsync(read, 1))[0], Does.StartWith("0"));
+            Assert.That(SpinWait.SpinUntil(() => Gauges.Read("stream_api_reads_behind") > 0, TimeSpan.FromSeconds(10)), Is.True, "the read never had to wait");
         }
 
         Assert.That(await PositionAsync(api.Broker, "group", Main), Is.InRange(1L, 3L));
+    }
+
+    [Test]
+    public async Task ReadPackets_ClientGoesWhileItIsWrittenTo_LeavesThatToTheNextMember()
+    {
+        await using var broker = new MemoryBroker();
+        await using var engine = await StreamApi.StartAsync(new StreamingApiConfiguration(), broker, StreamApiOptions.Default, CancellationToken.None).WithDeadline();
+        using var gone = new CancellationTokenSource();
+        var channel = new Proto.Client.Local.InProcessChannel();
+        channel.Bind(binder => PacketWriterService.BindService(binder, engine.PacketWriter));
+        channel.Bind(binder => ConnectionManagerService.BindService(binder, engine.ConnectionManager));
+        channel.Bind(binder => PacketReaderService.BindService(binder, new ForClientsThatGo(engine.PacketReader, gone)));
+        var invoker = channel.CreateCallInvoker();
+        await new PacketWriterService.PacketWriterServiceClient(invoker).WriteDataPacketAsync(TestApi.Data("Car", "", "a")).ResponseAsync.WithDeadline();
+        var details = new ConnectionDetails { DataSource = "Car", ConsumerGroup = "group" };
+        var connection = (await new ConnectionManagerService.ConnectionManagerServiceClient(invoker)
+            .NewConnectionAsync(new NewConnectionRequest { Details = details }).ResponseAsync.WithDeadline()).Connection;
+        using var read = new PacketReaderService.PacketReaderServiceClient(invoker).ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: gone.Token);
+
+        Assert.That(
+            async () => await read.ResponseStream.MoveNext(CancellationToken.None).WithDeadline(),
+            Throws.InstanceOf<RpcException>().With.Property("StatusCode").EqualTo(StatusCode.Cancelled));
+        Assert.That(await PositionAsync(broker, "group", Main), Is.Zero);
     }
 
     [Test]
@@ -81,9 +109,25 @@ internal sealed class GroupReadTests
         await api.Memory.AppendAsync(new("__group_positions", 0), new RecordData("group"u8.ToArray(), new byte[] { 200 }), CancellationToken.None);
         using var read = await api.OpenReadAsync(await ConnectAsync(api));
 
-        var failure = Assert.ThrowsAsync<Grpc.Core.RpcException>(() => TestApi.TakeAsync(read, 1))!;
-        Assert.That(failure.StatusCode, Is.EqualTo(Grpc.Core.StatusCode.DataLoss));
+        var failure = Assert.ThrowsAsync<RpcException>(() => TestApi.TakeAsync(read, 1))!;
+        Assert.That(failure.StatusCode, Is.EqualTo(StatusCode.DataLoss));
         Assert.That(failure.Status.Detail, Does.Contain("'group'").And.Contain("format 200"));
+    }
+
+    /// <summary>A port whose client goes while a response is written to it, which the writer is not told.</summary>
+    private sealed class ForClientsThatGo(PacketReaderService.PacketReaderServiceBase inner, CancellationTokenSource gone) : PacketReaderService.PacketReaderServiceBase
+    {
+        public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
+            inner.ReadPackets(request, new Writer(gone), context);
+
+        private sealed class Writer(CancellationTokenSource gone) : IServerStreamWriter<ReadPacketsResponse>
+        {
+            public WriteOptions? WriteOptions { get; set; }
+
+            public Task WriteAsync(ReadPacketsResponse message) => gone.CancelAsync();
+
+            public Task WriteAsync(ReadPacketsResponse message, CancellationToken cancellationToken) => WriteAsync(message);
+        }
     }
 
     private static Task<Connection> ConnectAsync(TestApi api) =>

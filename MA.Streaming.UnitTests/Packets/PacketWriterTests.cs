@@ -327,6 +327,25 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task WriteAsync_NotDurableInTimeWhileTheTopicCannotBeCreated_SaysWhyItCannot()
+    {
+        var tries = 0;
+        var silence = new TaskCompletionSource();
+        _broker.BeforeEnsure = _ => tries++ == 0 ? throw new BrokerException(BrokerError.Unavailable, "away") : silence.Task;
+        var writer = Writer();
+        var write = Write(writer, "a");
+        await _clock.TimersAsync(2).WithDeadline();
+        _clock.Advance(TimeSpan.FromSeconds(1));
+        await _broker.EnsureCallsAsync(2).WithDeadline();
+        _clock.Advance(TimeSpan.FromSeconds(30));
+
+        var status = await StatusAsync(write);
+        Assert.That(status.StatusCode, Is.EqualTo(StatusCode.Unavailable));
+        Assert.That(status.Detail, Is.EqualTo("writing to Car:0: away"));
+        silence.SetResult();
+    }
+
+    [Test]
     public async Task WriteAsync_BrokerDisposedWhileTheTopicIsCreated_EveryWriteEnds()
     {
         var create = new TaskCompletionSource();
