@@ -30,7 +30,7 @@ internal sealed class ClientCommandTests
     [OneTimeSetUp]
     public async Task ServeASession()
     {
-        StartLimit();
+        _limit = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         _folder = new TemporaryFolder();
         _server = ToolProcess.Start(_folder.Path, ["serve", "--broker", "memory:", "--port", "0", "--metric-port", "0"]);
         _channel = GrpcChannel.ForAddress(await _server.GrpcAddressAsync(Limit));
@@ -54,14 +54,7 @@ internal sealed class ClientCommandTests
         });
         await WriteAsync("engine", "Event", new EventPacket { DataFormat = new EventDataFormat { EventIdentifier = "Shift:Engine" }, Timestamp = Start, RawValues = { 4, 5 } });
         await WriteAsync("", "Marker", new MarkerPacket { Timestamp = Start, Label = "Lap 1", Type = "Lap", Value = 1, Description = "out lap" });
-        EndLimit();
     }
-
-    [SetUp]
-    public void StartLimit() => _limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-
-    [TearDown]
-    public void EndLimit() => _limit.Dispose();
 
     [OneTimeTearDown]
     public void Stop()
@@ -69,6 +62,7 @@ internal sealed class ClientCommandTests
         _channel.Dispose();
         _server.Dispose();
         _folder.Dispose();
+        _limit.Dispose();
     }
 
     [Test]
