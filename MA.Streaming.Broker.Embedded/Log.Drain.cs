@@ -13,18 +13,11 @@ internal sealed partial class Log
     private const int DrainBufferBytes = 1 << 20;
     private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
-    private const int ActiveFilesMax = 1_024;
     private const long DrainBytesMin = 1 << 20;
     private const long DrainBytesAFile = 40 << 10;
 
     // The journal's flush waits while a segment's keeps the disk busy: so that does not get to flush much at once.
     private const int PacedFlushBytes = 2 << 20;
-
-    // Opened anew after that, so that a segment which somebody removed is missed soon.
-    private static readonly TimeSpan ActiveFileAge = TimeSpan.FromSeconds(10);
-
-    // Those whose segment is open, the one that was used last at the end.
-    private readonly LinkedList<PartitionLog> _withActiveFile = new();
 
     // One thread at a time drains, retains, checkpoints.
     private readonly Lock _drainGate = new();
@@ -72,7 +65,6 @@ internal sealed partial class Log
             }
 
             _drainedGroup = mark;
-            CloseIdle();
             EvictTail();
             if (_journal.CanFreeAfter(mark)) WriteCheckpoint();
             return dirty.Count > 0;
@@ -194,7 +186,6 @@ internal sealed partial class Log
 
     private void DeleteSegment(Topic topic, int partition, long first)
     {
-        if (partition < topic.Partitions.Length) TakeActiveFile(topic.Partitions[partition])?.Dispose();
         _files.Delete(Segment.IndexPath(topic, partition, first));
         _files.Delete(Segment.Path(topic, partition, first));
     }
@@ -204,7 +195,6 @@ internal sealed partial class Log
         var writes = new List<SegmentWrite>(partitions.Count);
         var directories = new HashSet<string>(StringComparer.Ordinal);
         var isFlushedAtOnce = partitions.Count > _options.FlushEachMax && _files.CanFlushAll;
-        var open = 0;
         try
         {
             foreach (var partition in partitions)
@@ -218,7 +208,7 @@ internal sealed partial class Log
                 }
 
                 Flush(write);
-                if (isFlushedAtOnce && _withActiveFile.Count + ++open > ActiveFilesMax) write.Dispose();
+                if (isFlushedAtOnce) write.Dispose();
             }
 
             if (isFlushedAtOnce) _files.FlushAll();
@@ -295,9 +285,7 @@ internal sealed partial class Log
     private bool TryContinue(SegmentWrite write)
     {
         var partition = write.Partition;
-        var file = TakeActiveFile(partition);
-        if (file is null) partition.ActiveFileTimes = (_clock.GetTimestamp(), 0);
-        file ??= _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, write.Base), create: false);
+        var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, write.Base), create: false);
         if (file is null) return false;
         write.Continue(file);
         if (partition.IndexCount < 0)
@@ -359,35 +347,7 @@ internal sealed partial class Log
         }
 
         (partition.ActiveFileId, partition.IndexCount, partition.IndexedTo) = (write.FileId, write.IndexCount, write.IndexedTo);
-        KeepActiveFile(write);
         Interlocked.Add(ref _undrained, -write.Bytes);
-    }
-
-    /// <summary>To open a file and close it costs a processor as much as to write a small piece to it.</summary>
-    private void KeepActiveFile(SegmentWrite write)
-    {
-        if (_withActiveFile.Count >= ActiveFilesMax || write.Release() is not { } file) return;
-        var (partition, now) = (write.Partition, _clock.GetTimestamp());
-        partition.ActiveFile = file;
-        partition.ActiveFileTimes = (write.Bases.Count > 0 ? now : partition.ActiveFileTimes.Opened, now);
-        partition.ActiveFilePlace = _withActiveFile.AddLast(partition);
-    }
-
-    /// <summary>The segment that grows, if it is open and was opened lately; who takes it disposes it or keeps it again.</summary>
-    private LogFile? TakeActiveFile(PartitionLog partition)
-    {
-        if (partition.ActiveFile is not { } file) return null;
-        partition.ActiveFile = null;
-        _withActiveFile.Remove(partition.ActiveFilePlace!);
-        if (_clock.GetElapsedTime(partition.ActiveFileTimes.Opened) <= ActiveFileAge) return file;
-        file.Dispose();
-        return null;
-    }
-
-    private void CloseIdle()
-    {
-        while (_withActiveFile.First is { } oldest && _clock.GetElapsedTime(oldest.Value.ActiveFileTimes.Used) > ActiveFileAge)
-            TakeActiveFile(oldest.Value)?.Dispose();
     }
 
     /// <summary>Nobody knows what of it is on disk. The segment it went on with ends where it was durable; the next attempt begins another.</summary>
@@ -516,8 +476,6 @@ internal sealed partial class Log
     /// <summary>What one drain writes for one partition; it counts when all of it is durable.</summary>
     private sealed class SegmentWrite(PartitionLog partition) : IDisposable
     {
-        private bool _isDisposed;
-
         public PartitionLog Partition { get; } = partition;
 
         public List<LogFile> Files { get; } = [];
@@ -570,12 +528,8 @@ internal sealed partial class Log
             Files.Add(file);
         }
 
-        /// <summary>The file that is written, which disposal then leaves open; null when that has been already.</summary>
-        public LogFile? Release() => _isDisposed || File is null || !Files.Remove(File) ? null : File;
-
         public void Dispose()
         {
-            _isDisposed = true;
             Index?.Dispose();
             foreach (var file in Files) file.Dispose();
         }

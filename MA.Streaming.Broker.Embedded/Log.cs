@@ -307,12 +307,7 @@ internal sealed partial class Log : IDisposable
 
     public void Dispose()
     {
-        lock (_drainGate)
-        {
-            _isClosed = true;
-            foreach (var partition in _withActiveFile) partition.ActiveFile!.Dispose();
-        }
-
+        lock (_drainGate) _isClosed = true;
         _journal.Dispose();
         _files.Dispose();
     }

@@ -133,15 +133,6 @@ internal sealed class PartitionLog(Topic topic, int index)
     /// <summary>The drainer's: files of a failed attempt, which must be gone before the next.</summary>
     public List<string>? Leftovers { get; set; }
 
-    /// <summary>The segment that grows, open from the last drain; the drainer's.</summary>
-    public LogFile? ActiveFile { get; set; }
-
-    /// <summary>When it was opened, and when it was used last.</summary>
-    public (long Opened, long Used) ActiveFileTimes { get; set; }
-
-    /// <summary>Its place among those that are open.</summary>
-    public LinkedListNode<PartitionLog>? ActiveFilePlace { get; set; }
-
     /// <summary>Where the log stands with nothing in memory.</summary>
     public void Start(long low, long next, long activeBase, long activeLength, long timestamp)
     {

@@ -53,19 +53,17 @@ public sealed class EmbeddedBrokerTests
 
     [Test]
     [Platform("Linux")]
-    public async Task Drain_TheSegmentWasRemovedByHand_IsMissedSoonAndWhatComesGoesIntoANewOne()
+    public async Task Drain_TheSegmentWasRemovedByHand_IsMissedAndWhatComesGoesIntoANewOne()
     {
-        var clock = new ManualClock();
         var options = new EmbeddedBrokerOptions { Directory = _directory, DiskReserveBytes = 0 };
         var source = new TopicPartition("car", 0);
-        await using (var broker = await EmbeddedBroker.OpenAsync(options, clock).WithDeadline())
+        await using (var broker = await EmbeddedBroker.OpenAsync(options).WithDeadline())
         {
             await broker.EnsureTopicAsync(new TopicSpec("car"), None).WithDeadline();
             await AppendAsync("first");
             await AppendAsync("second");
             Assert.That(Segments(), Has.Length.EqualTo(1), "the second went where the first is");
             File.Delete(Segments().Single());
-            clock.Advance(TimeSpan.FromSeconds(11));
             await AppendAsync("third");
             Assert.That(Segments().Select(Path.GetFileName), Is.EqualTo(new[] { "0-00000000000000000002.segment" }));
 
