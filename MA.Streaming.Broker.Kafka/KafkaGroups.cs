@@ -26,11 +26,12 @@ internal sealed class KafkaGroups(KafkaBrokerOptions options, KafkaClients clien
             ObjectDisposedException.ThrowIf(_isStopping, typeof(KafkaBroker));
 
             // Those that leave have a thread still, but are nobody's read any more: they count only where they pile up.
-            var open = _reads.Count(read => !read.IsStopping);
-            if (open >= options.GroupReadsMax || _reads.Count >= 2 * options.GroupReadsMax)
+            var leaving = _reads.Count(read => read.IsStopping);
+            var open = _reads.Count - leaving;
+            if (open >= options.GroupReadsMax || leaving >= options.GroupReadsMax)
             {
                 throw new BrokerException(
-                    BrokerError.Full, $"{_reads.Count} reads of consumer groups are open on this server, as many as it takes; close one, read without a group, or use another server");
+                    BrokerError.Full, $"{open} reads of consumer groups are open on this server and {leaving} are leaving theirs, as many as it takes; close one, read without a group, or use another server");
             }
 
             var read = new KafkaGroupRead(group, clients, exists, Ended, clock, logger);

@@ -112,7 +112,7 @@ internal sealed class PacketReaderEndpoint(
                 : await reader.PlanAsync(details, ended.Token).ConfigureAwait(false);
             await using var leaving = plan.ConfigureAwait(false);
             await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
-            var writer = new ResponseWriter<T>(this, response, responses, plan, abandoned.Token);
+            var writer = new ResponseWriter<T>(this, response, responses, plan, abandoned.Token, context.CancellationToken);
             var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
             await using var disposing = batches.ConfigureAwait(false);
             try
@@ -172,7 +172,12 @@ internal sealed class PacketReaderEndpoint(
 
     /// <summary>Collects the packets of one response and writes it.</summary>
     private sealed class ResponseWriter<T>(
-        PacketReaderEndpoint endpoint, IResponse<T> response, IServerStreamWriter<T> responses, ReadPlan plan, CancellationToken cancellationToken)
+        PacketReaderEndpoint endpoint,
+        IResponse<T> response,
+        IServerStreamWriter<T> responses,
+        ReadPlan plan,
+        CancellationToken cancellationToken,
+        CancellationToken clientGone)
     {
         /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
         private const int OverheadBytes = 48;
@@ -259,7 +264,7 @@ internal sealed class PacketReaderEndpoint(
         private void HandOver()
         {
             // Who has gone was handed nothing: a port takes responses for a while after that without a word.
-            if (_reached.Count == 0 || cancellationToken.IsCancellationRequested) return;
+            if (_reached.Count == 0 || clientGone.IsCancellationRequested) return;
             foreach (var (source, next) in _reached) plan.Group!.HandedOver(source, next);
             _reached.Clear();
         }

@@ -28,7 +28,7 @@ internal static class Numbers
     public static string Of(Spread spread) => $"{Short(spread.Median)} ({Short(spread.Min)}–{Short(spread.Max)})";
 
     /// <summary>Empty where the limit is next to nothing: such a ratio says nothing.</summary>
-    public static string Ratio(double? ratio) => ratio is { } value and < 100 ? value.ToString(value < 0.1 ? "0.000" : "0.00", CultureInfo.InvariantCulture) : "";
+    public static string Ratio(double? ratio) => ratio is { } value and < 1_000 ? value.ToString(value < 0.1 ? "0.000" : value < 100 ? "0.00" : "0", CultureInfo.InvariantCulture) : "";
 }
 
 /// <summary>Results as text, JSON and a Markdown table.</summary>
