@@ -105,7 +105,10 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
     {
         var details = new ConnectionDetails
         {
-            DataSource = dataSource, Streams = { Enumerable.Range(0, writers).Select(Stream) }, ExcludeMainStream = true, ConsumerGroup = group,
+            DataSource = dataSource,
+            Streams = { Enumerable.Range(0, writers).Select(Stream) },
+            ExcludeMainStream = true,
+            ConsumerGroup = group,
         };
         var had = new ConcurrentDictionary<(int Writer, int Number), int>();
         var closing = new List<Func<Task>>();

@@ -1,11 +1,13 @@
 using Confluent.Kafka;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
+using NUnit.Framework;
 using TopicPartition = MA.Streaming.Core.Broker.TopicPartition;
 
 namespace MA.Streaming.UnitTests.Broker.Kafka;
 
 /// <summary>The contract on a real Kafka.</summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class KafkaBrokerContract : BrokerContract
 {
     protected override bool SupportsRetention => true;

@@ -1,9 +1,11 @@
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
+using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Kafka;
 
 /// <summary>The contract on librdkafka's mock cluster, as far as that goes: it runs wherever the native library is.</summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class KafkaBrokerContractOnMock : BrokerContract
 {
     private MockCluster? _cluster;

@@ -13,6 +13,7 @@ namespace MA.Streaming.UnitTests.Broker.Kafka;
 
 /// <summary>What is Kafka's own, on librdkafka's mock cluster, which fails on request.</summary>
 [TestFixture]
+[Parallelizable(ParallelScope.Self)]
 internal sealed class KafkaBrokerTests
 {
     private const short ProduceRequest = 0;
