@@ -100,8 +100,8 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         _reads.Enqueue(read);
     }
 
-    /// <summary>Reads as a group with a member on each server until all that was acknowledged has come; how many packets came more than once.</summary>
-    public async Task<int> ReadAsGroupAsync(string group, IEnumerable<StreamServer> servers, Task writing, CancellationToken token)
+    /// <summary>Reads as a group with a member on each server until all that was acknowledged has come; how many packets came, and how many more than once.</summary>
+    public async Task<(int All, int Repeated)> ReadAsGroupAsync(string group, IEnumerable<StreamServer> servers, Task writing, CancellationToken token)
     {
         var details = new ConnectionDetails
         {
@@ -129,7 +129,7 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
 
         foreach (var close in closing) await close();
         await Task.WhenAll(reading);
-        return had.Values.Count(times => times > 1);
+        return (had.Count, had.Values.Count(times => times > 1));
 
         async Task CountAsync(OpenRead read)
         {
