@@ -10,7 +10,7 @@ namespace MA.Streaming.Broker.Embedded;
 /// </content>
 internal sealed partial class Log
 {
-    private const int DrainBufferBytes = 1 << 20;
+    private const int DrainBufferBytes = 128 << 10;
     private const int DrainBufferBytesMin = 16 << 10;
     private const int PartitionsAtOnce = 256;
     private const long DrainBytesMin = 1 << 20;
@@ -36,6 +36,7 @@ internal sealed partial class Log
             lock (_applyGate)
             {
                 (dirty, _dirty, mark) = (_dirty, [], _appliedGroup);
+                _dirtyBytes = 0;
                 foreach (var partition in dirty) partition.IsDirty = false;
             }
 
@@ -58,6 +59,8 @@ internal sealed partial class Log
                             partition.IsDirty = true;
                             _dirty.Add(partition);
                         }
+
+                        _dirtyBytes = UndrainedBytes;
                     }
 
                     throw;

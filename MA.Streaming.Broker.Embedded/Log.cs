@@ -52,7 +52,7 @@ internal sealed partial class Log : IDisposable
     // A group becomes visible under this gate, whole; the drainer takes what is dirty under it.
     private readonly Lock _applyGate = new();
     private List<PartitionLog> _dirty = [];
-    private volatile int _dirtyCount;
+    private long _dirtyBytes;
     private long _appliedGroup;
 
     private readonly ConcurrentQueue<TailChunk> _ages = new();
@@ -76,8 +76,17 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes that are in the journal and in no segment.</summary>
     public long UndrainedBytes => Volatile.Read(ref _undrained);
 
-    /// <summary>So much waits for the drainer that it is worth its while: each of its files gets a good piece, or most of what may wait does.</summary>
-    public bool IsDrainDue => UndrainedBytes >= Math.Min(_options.UndrainedBytesMax * 5 / 8, Math.Max(DrainBytesMin, DrainBytesAFile * _dirtyCount));
+    /// <summary>
+    /// So much waits for the drainer that it is worth its while: each of its files gets a good piece, or most of what may wait does. What a
+    /// drain has taken already does not count: another one right behind it would write next to nothing into each of as many files.
+    /// </summary>
+    public bool IsDrainDue
+    {
+        get
+        {
+            lock (_applyGate) return _dirtyBytes >= Math.Min(_options.UndrainedBytesMax * 5 / 8, Math.Max(DrainBytesMin, DrainBytesAFile * _dirty.Count));
+        }
+    }
 
     /// <summary>Memory of records, with those that are in no segment yet.</summary>
     public long TailBytes => Volatile.Read(ref _tailBytes);
@@ -141,7 +150,6 @@ internal sealed partial class Log : IDisposable
             }
 
             _appliedGroup = _journal.NextGroup - 1;
-            _dirtyCount = _dirty.Count;
         }
 
         foreach (var append in _group)
@@ -439,6 +447,7 @@ internal sealed partial class Log : IDisposable
 
         Interlocked.Add(ref _tailBytes, record.Bytes);
         Interlocked.Add(ref _undrained, RecordFormat.SizeOf(record.Bytes));
+        _dirtyBytes += RecordFormat.SizeOf(record.Bytes);
         if (partition.IsDirty) return;
         partition.IsDirty = true;
         _dirty.Add(partition);
