@@ -24,7 +24,20 @@ internal static class DurableApiBenchmarks
             async scale =>
             {
                 var log = await DurableLog.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }, partitions: 1);
-                return new Arms(() => DeliverAsync(log.Broker, log.Partitions[0], scale.Time(Time), RecordsASecond), () => FlushAtARate(scale), log);
+                return new Arms(async () => Delivery.ToSample([await DeliverAsync(log.Broker, log.Partitions[0], scale.Time(Time), RecordsASecond)]), () => FlushAtARate(scale), log);
+            }),
+        new(
+            "durable-latency-busy",
+            "the same by a writer that waits busily: it keeps one core, the log and its reader have what is left",
+            "the same by a writer that sleeps until each record is due",
+            [.. Latencies().Select(metric => metric with { Target = null })],
+            async scale =>
+            {
+                var log = await DurableLog.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }, partitions: 1);
+                return new Arms(
+                    async () => Delivery.ToSample([await DeliverAsync(log.Broker, log.Partitions[0], scale.Time(Time), RecordsASecond, isBusy: true)]),
+                    async () => Delivery.ToSample([await DeliverAsync(log.Broker, log.Partitions[0], scale.Time(Time), RecordsASecond)]),
+                    log);
             }),
         new(
             "durable-latency-api",
@@ -75,29 +88,34 @@ internal static class DurableApiBenchmarks
     private static async Task<Engine> StartAsync(Scale scale, bool batching = true) =>
         await Engine.StartAsync(await EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = scale.Files.New("log") }), batching);
 
-    /// <summary>From append to batch, at a steady rate.</summary>
-    public static async Task<Sample> DeliverAsync(IBroker broker, TopicPartition source, TimeSpan time, int recordsASecond)
+    /// <summary>From append to batch, at a steady rate, once the reader has had a record.</summary>
+    public static async Task<Delivery> DeliverAsync(IBroker broker, TopicPartition source, TimeSpan time, int recordsASecond, bool isBusy = false)
     {
         var records = (int)(time.TotalSeconds * recordsASecond);
         var (sent, taken) = (new long[records], new long[records]);
-        var first = (await broker.GetWatermarksAsync([source], default))[0].High;
+        var live = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var payload = new RecordData(null, Payload.Of(RecordBytes));
+        var leader = (await broker.GetWatermarksAsync([source], default))[0].High;
+        var first = leader + 1;
         var reading = Task.Run(async () =>
         {
-            await foreach (var batch in broker.ReadAsync(new ReadRequest([new Position(source, first)], 1 << 20, ToHighWatermark: false), default))
+            await foreach (var batch in broker.ReadAsync(new ReadRequest([new Position(source, leader)], 1 << 20, ToHighWatermark: false), default))
             {
                 var now = Stopwatch.GetTimestamp();
-                foreach (var record in batch.Records) taken[record.Offset - first] = now;
+                foreach (var record in batch.Records.Where(record => record.Offset >= first)) taken[record.Offset - first] = now;
+                live.TrySetResult();
                 if (batch.NextOffset >= first + records) break;
             }
         });
-        var payload = new RecordData(null, Payload.Of(RecordBytes));
+        await broker.AppendAsync(source, payload, default);
+        await await Task.WhenAny(live.Task, reading);
         var last = default(ValueTask<Appended>);
         var started = Stopwatch.GetTimestamp();
         for (var i = 0; i < records; i++)
         {
-            // Busy: a sleep is ten times longer than the pause between two records.
             var due = started + (i * Stopwatch.Frequency / recordsASecond);
-            while (Stopwatch.GetTimestamp() < due) Thread.Yield();
+            if (isBusy) Pace.Busily(due);
+            else Pace.Until(due);
             sent[i] = Stopwatch.GetTimestamp();
             last = broker.AppendAsync(source, payload, default);
         }
@@ -105,10 +123,7 @@ internal static class DurableApiBenchmarks
         var elapsed = Stopwatch.GetElapsedTime(started);
         await last;
         await reading;
-        for (var i = 0; i < records; i++) taken[i] -= sent[i];
-        var sample = Quantiles.Of(taken);
-        sample["rate"] = records / elapsed.TotalSeconds;
-        return sample;
+        return Delivery.Of(sent, taken, elapsed);
     }
 
     private static async Task<Sample> FlushAtARate(Scale scale)
@@ -118,6 +133,20 @@ internal static class DurableApiBenchmarks
         await Task.Run(() => PlainFile.AppendAtARate(scale.Files.New("plain"), RecordBytes, RecordsASecond, ticks));
         var sample = Quantiles.Of(ticks);
         sample["rate"] = ticks.Length / Stopwatch.GetElapsedTime(started).TotalSeconds;
+        return sample;
+    }
+}
+
+/// <summary>How long each record took, in ticks of <see cref="Stopwatch"/>, and how long all of them took to write.</summary>
+internal readonly record struct Delivery(long[] Ticks, TimeSpan Elapsed)
+{
+    public static Delivery Of(long[] sent, long[] taken, TimeSpan elapsed) => new([.. taken.Zip(sent, (to, from) => to - from)], elapsed);
+
+    public static Sample ToSample(IReadOnlyList<Delivery> deliveries)
+    {
+        long[] ticks = [.. deliveries.SelectMany(delivery => delivery.Ticks)];
+        var sample = Quantiles.Of(ticks);
+        sample["rate"] = ticks.Length / deliveries.Sum(delivery => delivery.Elapsed.TotalSeconds);
         return sample;
     }
 }

@@ -51,9 +51,7 @@ internal static class LatencyBenchmark
         var request = Workload.Request(1, 1);
         for (var i = 0; i < packets; i++)
         {
-            // Busy: a sleep is ten times longer than the pause between two packets.
-            var due = started + (i * Stopwatch.Frequency / PacketsASecond);
-            while (Stopwatch.GetTimestamp() < due) Thread.Yield();
+            Pace.Until(started + (i * Stopwatch.Frequency / PacketsASecond));
 
             // The message of the bare stream is handed over as it is, so it must not be written again.
             if (i > 0) request = request.Clone();

@@ -35,7 +35,12 @@ internal static partial class PlainFile
             for (var done = 0; done < ticks.Length;)
             {
                 var due = (int)Math.Min(ticks.Length, 1 + ((Stopwatch.GetTimestamp() - started) * recordsASecond / Stopwatch.Frequency));
-                if (due == done) continue;
+                if (due == done)
+                {
+                    Pace.Until(started + (done * Stopwatch.Frequency / recordsASecond));
+                    continue;
+                }
+
                 RandomAccess.Write(file, records.AsSpan(done * bytes, (due - done) * bytes), (long)done * bytes);
                 Flush(file);
                 var now = Stopwatch.GetTimestamp();

@@ -61,40 +61,48 @@ internal sealed class PlainKafka : IAsyncDisposable
         consumer.Unassign();
     }
 
-    public async Task<Sample> DeliverAsync(TopicPartition through, byte[] payload, TimeSpan time, int rate)
+    /// <summary>From Produce to Consume, at a steady rate, once the consumer has had a record.</summary>
+    public async Task<Delivery> DeliverAsync(TopicPartition through, byte[] payload, TimeSpan time, int rate)
     {
         var records = (int)(time.TotalSeconds * rate);
         var (sent, taken) = (new long[records], new long[records]);
+        var live = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         using var consumer = Consumer();
         var target = new Confluent.Kafka.TopicPartition(through.Topic, through.Partition);
         var first = consumer.QueryWatermarkOffsets(target, TimeSpan.FromSeconds(10)).High.Value;
         consumer.Assign(new TopicPartitionOffset(target, first));
         var reading = Task.Run(() =>
         {
-            for (var read = 0; read < records;)
+            for (var read = -1; read < records;)
             {
                 var result = consumer.Consume(TimeSpan.FromSeconds(30)) ?? throw new TimeoutException($"no record {read} of {through}");
                 if (result.IsPartitionEOF) continue;
-                taken[result.Offset.Value - first] = Stopwatch.GetTimestamp();
+                if (read < 0) live.SetResult();
+                else taken[result.Offset.Value - first - 1] = Stopwatch.GetTimestamp();
                 read++;
             }
         });
         var message = new Message<Null, byte[]> { Value = payload };
+        Exception? failure = null;
+        void Reported(DeliveryReport<Null, byte[]> report)
+        {
+            if (report.Error.IsError) failure = new KafkaException(report.Error);
+        }
+
+        _producer.Produce(target, message, Reported);
+        await await Task.WhenAny(live.Task, reading);
         var started = Stopwatch.GetTimestamp();
         for (var i = 0; i < records; i++)
         {
-            var due = started + (i * Stopwatch.Frequency / rate);
-            while (Stopwatch.GetTimestamp() < due) Thread.Yield();
+            Pace.Until(started + (i * Stopwatch.Frequency / rate));
             sent[i] = Stopwatch.GetTimestamp();
-            _producer.Produce(target, message);
+            _producer.Produce(target, message, Reported);
         }
 
         var elapsed = Stopwatch.GetElapsedTime(started);
         await reading;
-        for (var i = 0; i < records; i++) taken[i] -= sent[i];
-        var sample = Quantiles.Of(taken);
-        sample["rate"] = records / elapsed.TotalSeconds;
-        return sample;
+        if (failure is not null) throw failure;
+        return Delivery.Of(sent, taken, elapsed);
     }
 
     public ValueTask DisposeAsync()
