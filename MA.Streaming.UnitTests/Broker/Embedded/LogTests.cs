@@ -81,17 +81,18 @@ public sealed class LogTests
         Append(log, second, 1);
         Assert.That(log.IsDrainDue, Is.True, "5 of 8 KB");
         bool? isDue = null;
-        disk.Meanwhile = (3, () =>
-        {
-            Append(log, second, 1);
-            isDue = log.IsDrainDue;
-        }
-        );
+        disk.Meanwhile = (3, Look);
         log.Drain();
         Assert.That(isDue, Is.False, "what the drain has taken is no reason for another");
         Assert.That(log.IsDrainDue, Is.False, "after it");
         Append(log, second, 10, bytes: 500);
         Assert.That(log.IsDrainDue, Is.True, "as much again");
+
+        void Look()
+        {
+            Append(log, second, 1);
+            isDue = log.IsDrainDue;
+        }
     }
 
     [Test]
