@@ -88,7 +88,6 @@ public abstract partial class BrokerContract
     [Test]
     public async Task JoinGroup_AMemberLeaves_TheOtherGetsItsPartitionsWhereItWas()
     {
-        if (!CommitsWhileSharing) Assert.Ignore("this broker refuses commits while a group shares its partitions out, and nobody can see from outside when it has done so");
         var topic = await NewTopicAsync(2);
         await AppendManyAsync(topic, 10);
         var (group, wanted) = (NewName(), Partitions(topic, 2));
