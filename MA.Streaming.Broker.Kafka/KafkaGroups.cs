@@ -125,6 +125,7 @@ internal sealed class KafkaGroupRead
             {
                 Serve();
                 Store();
+                CommitLast();
                 _consumer.Close();
             }
             finally
@@ -211,6 +212,46 @@ internal sealed class KafkaGroupRead
         }
 
         _unstored.Clear();
+    }
+
+    // Close commits once. A coordinator that is sharing the partitions out refuses that, and the next member would begin where this one began.
+    private void CommitLast()
+    {
+        var began = _clock.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                _consumer.Commit();
+                return;
+            }
+            catch (KafkaException exception) when (exception.Error.Code == ErrorCode.Local_NoOffset)
+            {
+                return; // Nothing was handed over that is not committed.
+            }
+            catch (KafkaException exception) when (exception.Error.Code == ErrorCode.RebalanceInProgress && _clock.GetElapsedTime(began) < AnswerTime)
+            {
+                Poll(); // The sharing goes on inside, and ends.
+            }
+            catch (KafkaException exception)
+            {
+                _logger.GroupTroubled(_group, $"the last positions are not committed: {KafkaErrors.Words(exception.Error)}");
+                return;
+            }
+        }
+    }
+
+    private void Poll()
+    {
+        try
+        {
+            _consumer.Consume(PollTime);
+            PauseGained();
+        }
+        catch (ConsumeException exception)
+        {
+            _logger.GroupTroubled(_group, KafkaErrors.Words(exception.Error));
+        }
     }
 
     // Stands still until something is so; false when it was not in time.
