@@ -69,7 +69,7 @@ public sealed class KafkaBroker : IBroker
     public static KafkaBroker Open(KafkaBrokerOptions options, TimeProvider? clock = null, ILogger<KafkaBroker>? logger = null)
     {
         options.Validate();
-        KafkaClients.RequireLibrary();
+        KafkaLibrary.Require();
         try
         {
             return new KafkaBroker(options, clock ?? TimeProvider.System, logger ?? NullLogger<KafkaBroker>.Instance);

@@ -48,7 +48,7 @@ public sealed class KafkaBrokerAvailabilityChecker : IKafkaBrokerAvailabilityChe
     {
         var options = new KafkaBrokerOptions { BootstrapServers = brokerUrl, Kafka = _kafka };
         options.Validate();
-        KafkaClients.RequireLibrary();
+        KafkaLibrary.Require();
         using var admin = new KafkaClients(options, NullLogger.Instance).Admin();
         try
         {

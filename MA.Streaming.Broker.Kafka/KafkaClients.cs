@@ -1,6 +1,5 @@
 using System.Globalization;
 using Confluent.Kafka;
-using MA.Streaming.Core.Broker;
 using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Broker.Kafka;
@@ -17,8 +16,6 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
     /// <summary>The group that consumers have to name and never join: offsets are kept by who reads.</summary>
     private const string NoGroup = "stream-api";
 
-    private const int OldestLibrary = 0x020f0000;
-
     /// <summary>The last thing a connection complained of, until one is asked successfully.</summary>
     private Error? _complaint;
 
@@ -32,25 +29,6 @@ internal sealed class KafkaClients(KafkaBrokerOptions options, ILogger logger)
         options.Kafka.Properties.TryGetValue("message.max.bytes", out var value) && int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var bytes)
             ? bytes
             : null;
-
-    /// <summary>Makes sure that the native library is there, in a version that serves.</summary>
-    /// <exception cref="BrokerException">Unavailable: it is not; says what to do.</exception>
-    public static void RequireLibrary()
-    {
-        const string remedy =
-            "run eng/librdkafka in the source tree and build again, or put librdkafka.so 2.15 or later beside the program (package librdkafka.redist)";
-        try
-        {
-            Library.Load(null);
-            if (Library.Version >= OldestLibrary) return;
-        }
-        catch (Exception exception) when (exception is DllNotFoundException or EntryPointNotFoundException or FileNotFoundException or TypeInitializationException or InvalidOperationException or BadImageFormatException)
-        {
-            throw new BrokerException(BrokerError.Unavailable, $"Kafka needs the native library librdkafka, which is not there: {remedy}", exception);
-        }
-
-        throw new BrokerException(BrokerError.Unavailable, $"Kafka needs librdkafka 2.15 or later; the one found is {Library.VersionString}: {remedy}");
-    }
 
     public void Answered() => Volatile.Write(ref _complaint, null);
 

@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using Confluent.Kafka;
 using MA.Streaming.Core.Broker;
@@ -301,9 +300,9 @@ internal sealed unsafe partial class KafkaProducer : IDisposable
     /// <summary>The functions of librdkafka, in the library that Confluent.Kafka has loaded.</summary>
     private static partial class Native
     {
-        private const string Library = "librdkafka";
+        private const string Library = KafkaLibrary.Name;
 
-        static Native() => NativeLibrary.SetDllImportResolver(typeof(KafkaProducer).Assembly, Resolve);
+        static Native() => NativeLibrary.SetDllImportResolver(typeof(KafkaProducer).Assembly, KafkaLibrary.Resolve);
 
         [LibraryImport(Library, EntryPoint = "rd_kafka_conf_new")]
         public static partial nint ConfNew();
@@ -390,20 +389,5 @@ internal sealed unsafe partial class KafkaProducer : IDisposable
 
         [LibraryImport(Library, EntryPoint = "rd_kafka_metadata_destroy")]
         public static partial void MetadataDestroy(Metadata* answer);
-
-        // As Confluent.Kafka looks for it: its package has a file for some systems beside the usual one.
-        private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? path)
-        {
-            if (name != Library) return 0;
-            string[] candidates = RuntimeInformation.RuntimeIdentifier.Contains("musl", StringComparison.Ordinal) || RuntimeInformation.RuntimeIdentifier.StartsWith("alpine", StringComparison.Ordinal)
-                ? ["alpine-librdkafka", Library]
-                : [Library, "centos8-librdkafka"];
-            foreach (var candidate in candidates)
-            {
-                if (NativeLibrary.TryLoad(candidate, assembly, path, out var library)) return library;
-            }
-
-            return 0;
-        }
     }
 }

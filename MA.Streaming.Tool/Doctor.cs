@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configuration;
 using MA.Streaming.Hosting;
@@ -147,7 +148,7 @@ internal sealed class Doctor(bool quick)
             default:
                 Add("broker", Outcome.Ok, $"Kafka at {address.Place}; acknowledged is what every in-sync replica has");
                 foreach (var server in address.Place.Split(',', StringSplitOptions.TrimEntries)) await ExamineAddressAsync("Kafka", server, "Start it, or correct BrokerUrl.").ConfigureAwait(false);
-                ExamineLibrary("librdkafka", "Put librdkafka.so 2.15 or later beside the program (package librdkafka.redist).", isNeeded: true);
+                ExamineLibrary(KafkaLibrary.Name, $"Kafka cannot be used without it: {KafkaLibrary.Remedy}.", isNeeded: true);
                 break;
         }
     }
@@ -155,7 +156,8 @@ internal sealed class Doctor(bool quick)
     private void ExamineLibrary(string name, string advice, bool isNeeded)
     {
         if (!isNeeded) return;
-        var isThere = NativeLibrary.TryLoad(name, typeof(Doctor).Assembly, null, out var library) || NativeLibrary.TryLoad($"{name}.so.6", out library);
+        var library = KafkaLibrary.Resolve(name, typeof(Doctor).Assembly, null);
+        var isThere = library != 0 || NativeLibrary.TryLoad(name, typeof(Doctor).Assembly, null, out library) || NativeLibrary.TryLoad($"{name}.so.6", out library);
         if (isThere) NativeLibrary.Free(library);
         Add("native library", isThere ? Outcome.Ok : Outcome.Problem, isThere ? $"{name} can be loaded" : $"{name} cannot be loaded", isThere ? "" : advice);
     }

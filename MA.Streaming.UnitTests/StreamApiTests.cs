@@ -34,7 +34,7 @@ internal sealed class StreamApiTests
             clock.Advance(TimeSpan.FromSeconds(1));
         }
 
-        var exception = Assert.ThrowsAsync<InitialisationException>(async () => await starting.WithDeadline())!;
+        var exception = (await Assert.ThrowsAsync<InitialisationException>(async () => await starting.WithDeadline()))!;
         Assert.That(exception.Message, Does.Contain("memory:").And.Contain("nobody home").And.Contain("3 s"));
         Assert.That(clock.TimerCount, Is.Zero, "something is left running");
     }

@@ -466,7 +466,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             "main_offset");
 
         using var unknown = reader.ReadPackets(new ReadPacketsRequest { Connection = new Connection { Id = 42 } });
-        var notFound = Assert.ThrowsAsync<RpcException>(() => unknown.ResponseStream.MoveNext(Token));
+        var notFound = await Assert.ThrowsAsync<RpcException>(() => unknown.ResponseStream.MoveNext(Token));
         Assert.That(notFound!.StatusCode, Is.EqualTo(StatusCode.NotFound));
         Assert.That(notFound.Status.Detail, Does.Contain("42"));
 
@@ -474,14 +474,14 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         {
             Request = new DataPacketRequest { Connection = Connect(new ConnectionDetails { DataSource = DataSource }), IncludeParameters = { "(" } },
         });
-        var invalid = Assert.ThrowsAsync<RpcException>(() => badPattern.ResponseStream.MoveNext(Token));
+        var invalid = await Assert.ThrowsAsync<RpcException>(() => badPattern.ResponseStream.MoveNext(Token));
         Assert.That(invalid!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(invalid.Status.Detail, Does.Contain("include_parameters").And.Contain("'('"));
 
         var stream = writer.WriteDataPackets();
         await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).InTime();
         await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { new DataPacketDetails { DataSource = DataSource } } }).InTime();
-        var refused = Assert.ThrowsAsync<RpcException>(() => stream.ResponseAsync.InTime());
+        var refused = await Assert.ThrowsAsync<RpcException>(() => stream.ResponseAsync.InTime());
         Assert.That(refused!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(refused.Trailers.GetValue("durable-packets"), Is.EqualTo("2"));
 
@@ -501,7 +501,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: stop.Token);
         var next = call.ResponseStream.MoveNext(CancellationToken.None);
         await stop.CancelAsync();
-        var cancelled = Assert.ThrowsAsync<RpcException>(() => next.InTime());
+        var cancelled = await Assert.ThrowsAsync<RpcException>(() => next.InTime());
         Assert.That(cancelled!.StatusCode, Is.EqualTo(StatusCode.Cancelled));
     }
 

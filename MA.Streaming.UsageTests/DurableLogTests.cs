@@ -59,17 +59,17 @@ public sealed class DurableLogTests
     public async Task Directory_InUse_IsAnErrorThatNamesItAndWhatToDo()
     {
         await using var api = await StartAsync(new StreamingApiConfiguration(brokerUrl: Url));
-        var error = Assert.ThrowsAsync<InitialisationException>(async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: Url)))!;
+        var error = (await Assert.ThrowsAsync<InitialisationException>(async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: Url))))!;
         Assert.That(error.Message, Does.Contain(_directory).And.Contain("one process owns a log").And.Contain("remote client").And.Contain("another directory"));
         await WriteAsync(api, "", 1);
     }
 
     [Test]
-    public void Directory_ThatIsAFile_IsAnErrorThatNamesIt()
+    public async Task Directory_ThatIsAFile_IsAnErrorThatNamesIt()
     {
         var file = Path.Combine(_directory, "file");
         File.WriteAllText(file, "not a log");
-        var error = Assert.ThrowsAsync<InitialisationException>(async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: $"embedded:{file}")))!;
+        var error = (await Assert.ThrowsAsync<InitialisationException>(async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: $"embedded:{file}"))))!;
         Assert.That(error.Message, Does.Contain(file));
         Assert.That(File.ReadAllText(file), Is.EqualTo("not a log"));
     }
@@ -85,10 +85,10 @@ public sealed class DurableLogTests
     }
 
     [Test]
-    public void Kafka_ThatIsNotThere_IsNamedWithWhatWasTried()
+    public async Task Kafka_ThatIsNotThere_IsNamedWithWhatWasTried()
     {
-        var error = Assert.ThrowsAsync<Core.InitialisationException>(
-            async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: "127.0.0.1:1")))!;
+        var error = (await Assert.ThrowsAsync<Core.InitialisationException>(
+            async () => await StartAsync(new StreamingApiConfiguration(brokerUrl: "127.0.0.1:1"))))!;
 
         // Without its native library Kafka says so instead.
         Assert.That(error.Message, Does.Contain("127.0.0.1:1").And.Contain("Kafka"));

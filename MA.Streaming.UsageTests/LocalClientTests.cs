@@ -21,7 +21,7 @@ public sealed class LocalClientTests
     public void Stop() => StreamingApiClient.Shutdown();
 
     [Test]
-    public void Initialise_WithFourProviders_RunsUntilTheProvidedSourceIsCancelled()
+    public async Task Initialise_WithFourProviders_RunsUntilTheProvidedSourceIsCancelled()
     {
         StreamingApiClient.Shutdown();
         Assert.That(StreamingApiClient.Initialised, Is.False);
@@ -42,7 +42,7 @@ public sealed class LocalClientTests
         var next = read.ResponseStream.MoveNext(CancellationToken.None);
 
         provider.Provide().Cancel();
-        var ended = Assert.ThrowsAsync<RpcException>(() => next.InTime());
+        var ended = await Assert.ThrowsAsync<RpcException>(() => next.InTime());
         Assert.That(ended!.StatusCode, Is.EqualTo(StatusCode.Unavailable), "cancelling the provided source means Shutdown");
         Assert.That(StreamingApiClient.Initialised, Is.False);
     }

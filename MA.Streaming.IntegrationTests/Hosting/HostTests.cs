@@ -97,11 +97,11 @@ internal sealed class HostTests
     [TestCase("BrokerURI", "localhost:9092", "BrokerURI", "BrokerUrl")]
     [TestCase("BindAddress", "nowhere", "BindAddress", "'nowhere'", "localhost")]
     [TestCase("Security:Certificate", "x.pfx", "Security", "no security")]
-    public void AddStreamingApi_SettingThatIsNotAllowed_FailsTheStart(string key, string value, params string[] words)
+    public async Task AddStreamingApi_SettingThatIsNotAllowed_FailsTheStart(string key, string value, params string[] words)
     {
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [key] = value, ["BrokerUrl"] = "memory:" }).Build();
         using var host = BuildHost(services => services.AddStreamingApi(configuration));
-        var failure = Assert.ThrowsAsync<ConfigurationException>(() => host.StartAsync(Limit))!;
+        var failure = (await Assert.ThrowsAsync<ConfigurationException>(() => host.StartAsync(Limit)))!;
         foreach (var word in words) Assert.That(failure.Message, Does.Contain(word));
     }
 
@@ -220,7 +220,7 @@ internal sealed class HostTests
         var waiting = server.Server.WaitUntilReadyAsync(Limit);
         await server.Server.StopAsync(Limit);
         Assert.That(server.Server.State, Is.EqualTo(ServerState.Stopped));
-        Assert.CatchAsync<OperationCanceledException>(() => waiting);
+        await Assert.CatchAsync<OperationCanceledException>(() => waiting);
     }
 
     [Test]
@@ -235,26 +235,26 @@ internal sealed class HostTests
         await Until.TrueAsync(() => Task.FromResult(server.DiagnosticsAddresses.Count > 0), Limit);
         var port = new Uri(server.DiagnosticsAddresses.Single()).Port;
         await server.StopAsync(Limit);
-        Assert.CatchAsync<OperationCanceledException>(() => starting);
+        await Assert.CatchAsync<OperationCanceledException>(() => starting);
         Assert.That(server.State, Is.EqualTo(ServerState.Stopped));
         using var client = new TcpClient();
-        Assert.ThrowsAsync<SocketException>(async () => await client.ConnectAsync(IPAddress.Loopback, port, Limit));
-        Assert.ThrowsAsync<InvalidOperationException>(() => server.StartAsync(Limit));
+        await Assert.ThrowsAsync<SocketException>(async () => await client.ConnectAsync(IPAddress.Loopback, port, Limit));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => server.StartAsync(Limit));
     }
 
     [TestCase("StreamApiPort")]
     [TestCase("PrometheusMetricPort")]
-    public void Start_PortInUse_FailsWithTheSettingAndThePort(string key)
+    public async Task Start_PortInUse_FailsWithTheSettingAndThePort(string key)
     {
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();
         var port = ((IPEndPoint)taken.LocalEndpoint).Port;
-        var failure = Assert.ThrowsAsync<PortException>(() => NetworkServer.StartAsync(Limit, options =>
+        var failure = (await Assert.ThrowsAsync<PortException>(() => NetworkServer.StartAsync(Limit, options =>
         {
             options.BindAddress = "127.0.0.1";
             if (key == "StreamApiPort") options.StreamApiPort = port;
             else options.PrometheusMetricPort = port;
-        }))!;
+        })))!;
         Assert.That(failure.Message, Does.Contain($"{key} {port}").And.Contain("another program uses it"));
     }
 

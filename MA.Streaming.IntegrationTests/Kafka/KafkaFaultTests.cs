@@ -270,10 +270,10 @@ public sealed class KafkaFaultTests
     }
 
     [Test]
-    public void EveryBrokerDown_AtStart_IsNamed()
+    public async Task EveryBrokerDown_AtStart_IsNamed()
     {
         var dead = "127.0.0.1:1";
-        var error = Assert.ThrowsAsync<InitialisationException>(async () =>
+        var error = await Assert.ThrowsAsync<InitialisationException>(async () =>
         {
             await using var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = dead });
             await StreamServer.StartAsync(Transport.InProcess, new StreamingApiConfiguration(brokerUrl: dead), broker, null, Limit);
@@ -364,13 +364,13 @@ public sealed class KafkaFaultTests
 
         // May see that the topic is there, and no more.
         await using var broker = KafkaBroker.Open(Secure("reader", "reader-secret"));
-        var write = Assert.ThrowsAsync<Core.Broker.BrokerException>(
+        var write = await Assert.ThrowsAsync<Core.Broker.BrokerException>(
             async () => await broker.AppendAsync(new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), new byte[1]), Limit));
-        var read = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.StoredAsync(new(_dataSource, 0), Limit));
-        var create = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.EnsureTopicAsync(new($"{_dataSource}.new"), Limit));
+        var read = await Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.StoredAsync(new(_dataSource, 0), Limit));
+        var create = await Assert.ThrowsAsync<Core.Broker.BrokerException>(async () => await broker.EnsureTopicAsync(new($"{_dataSource}.new"), Limit));
         await using var member = await broker.JoinGroupAsync($"group of {_dataSource}", Limit);
         member.Want([new(_dataSource, 0)]);
-        var join = Assert.ThrowsAsync<Core.Broker.BrokerException>(async () =>
+        var join = await Assert.ThrowsAsync<Core.Broker.BrokerException>(async () =>
         {
             while (true) await member.NextAssignmentAsync(Limit);
         });
@@ -406,7 +406,7 @@ public sealed class KafkaFaultTests
     public async Task WrongPassword_AtStart_IsSaidWithoutThePassword()
     {
         await using var broker = KafkaBroker.Open(Secure("writer", "not-the-secret"));
-        var error = Assert.ThrowsAsync<InitialisationException>(
+        var error = await Assert.ThrowsAsync<InitialisationException>(
             async () => await StreamServer.StartAsync(Transport.InProcess, new StreamingApiConfiguration(brokerUrl: _cluster.SecureServers), broker, null, Limit));
         Assert.That(error!.Message, Does.Contain("uthentication").And.Not.Contain("not-the-secret"));
     }

@@ -34,7 +34,7 @@ public sealed class SimulatedCarTests
             Assert.That(defined.Select(p => p.Identifier), Is.EquivalentTo(car.Groups.SelectMany(g => g.Parameters)));
             Assert.That(defined.Select(p => p.Identifier), Is.Unique);
             Assert.That(defined, Has.Count.GreaterThanOrEqualTo(40));
-            Assert.That(defined.Where(p => p.DataType == DataType.Float64), Has.All.Matches<ParameterDefinition>(p => p.MaxValue > p.MinValue && p.WarningMaxValue > p.WarningMinValue));
+            Assert.That(defined.Where(p => p.DataType == DataType.Float64), Has.All.Matches<ParameterDefinition>(p => p!.MaxValue > p.MinValue && p.WarningMaxValue > p.WarningMinValue));
             Assert.That(defined.SelectMany(p => p.Frequencies).Max(), Is.EqualTo(1000));
             Assert.That(car.Configuration.EventDefinitions.Select(e => e.Identifier), Is.EquivalentTo(car.Events));
         });

@@ -151,7 +151,7 @@ public sealed class LayoutTests(Transport transport, StreamCreationStrategy stra
         var created = await Server.Sessions.CreateSessionAsync(new() { DataSource = DataSource }, cancellationToken: Limit);
         Assert.That(
             created.NewSession.TopicPartitionOffsets.Keys,
-            Is.All.Matches<string>(k => k.StartsWith($"{DataSource}:", StringComparison.Ordinal) || k.StartsWith($"{DataSource}.", StringComparison.Ordinal) || k.StartsWith($"{DataSource}_", StringComparison.Ordinal)));
+            Is.All.Matches<string>(k => k!.StartsWith($"{DataSource}:", StringComparison.Ordinal) || k.StartsWith($"{DataSource}.", StringComparison.Ordinal) || k.StartsWith($"{DataSource}_", StringComparison.Ordinal)));
     }
 
     [Test]

@@ -97,7 +97,7 @@ public abstract partial class BrokerContract
     {
         var source = await NewTopicAsync();
         var size = Broker.Info.RecordBytesMax + 1;
-        var exception = Assert.ThrowsAsync<BrokerException>(
+        var exception = await Assert.ThrowsAsync<BrokerException>(
             async () => await Broker.AppendAsync(source, new RecordData("key"u8.ToArray(), new byte[size - 3]), None).WithDeadline());
         await AppendAsync(source, "fits");
 
@@ -117,7 +117,7 @@ public abstract partial class BrokerContract
         var absent = NewName();
         foreach (var target in new[] { new TopicPartition(absent, 0), new TopicPartition(absent, -1), source with { Partition = 2 } })
         {
-            var exception = Assert.ThrowsAsync<BrokerException>(async () => await Broker.AppendAsync(target, Data("lost"), None).WithDeadline(60));
+            var exception = await Assert.ThrowsAsync<BrokerException>(async () => await Broker.AppendAsync(target, Data("lost"), None).WithDeadline(60));
             Assert.Multiple(() =>
             {
                 Assert.That(exception!.Error, Is.EqualTo(BrokerError.NoSuchTopic));
@@ -132,7 +132,7 @@ public abstract partial class BrokerContract
     public async Task AppendAsync_CancelledBefore_Throws()
     {
         var source = await NewTopicAsync();
-        Assert.ThrowsAsync(
+        await Assert.ThrowsAsync(
             Is.InstanceOf<OperationCanceledException>(),
             async () => await Broker.AppendAsync(source, Data("never"), new CancellationToken(true)).WithDeadline());
     }

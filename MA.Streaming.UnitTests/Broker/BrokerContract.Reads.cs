@@ -271,7 +271,7 @@ public abstract partial class BrokerContract
         {
             release.Set();
             await stop.CancelAsync();
-            Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
+            await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
         }
 
         async Task ConsumeAsync()
@@ -311,7 +311,7 @@ public abstract partial class BrokerContract
         }
 
         await stop.CancelAsync();
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
 
         async Task ConsumeAsync()
         {
@@ -335,7 +335,7 @@ public abstract partial class BrokerContract
         var pending = reading.Begin();
         var otherPending = other.Begin();
         await stop.CancelAsync();
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => pending.WithDeadline());
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => pending.WithDeadline());
 
         await AppendAsync(source, "for the other");
         await otherPending.WithDeadline();
@@ -351,7 +351,7 @@ public abstract partial class BrokerContract
         await using var reading = new BrokerReading(Broker, new ReadRequest([new(source, 0)], 10, false), stop.Token);
         await reading.NextAsync();
         await stop.CancelAsync();
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => reading.NextAsync());
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => reading.NextAsync());
     }
 
     [Test]
@@ -360,7 +360,7 @@ public abstract partial class BrokerContract
         var source = await NewTopicAsync();
         await AppendAsync(source, "there");
         await using var reading = new BrokerReading(Broker, new ReadRequest([new(source, 0)], 10, true), new CancellationToken(true));
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => reading.NextAsync());
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => reading.NextAsync());
     }
 
     [Test]

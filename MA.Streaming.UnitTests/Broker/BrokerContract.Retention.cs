@@ -145,7 +145,7 @@ public abstract partial class BrokerContract
             Assert.That(batches[^1].NextOffset, Is.EqualTo(30));
         }
 
-        var exception = Assert.ThrowsAsync<BrokerException>(async () => await AppendAsync(source, "lost"));
+        var exception = await Assert.ThrowsAsync<BrokerException>(async () => await AppendAsync(source, "lost"));
         Assert.That(exception!.Error, Is.EqualTo(BrokerError.NoSuchTopic));
         Assert.That(await WatermarksAsync(source), Is.EqualTo(new Watermarks(source, 0, 0)));
     }

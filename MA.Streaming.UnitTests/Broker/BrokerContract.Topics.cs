@@ -102,17 +102,17 @@ public abstract partial class BrokerContract
     [TestCase("", "empty")]
     [TestCase(".", "'.'")]
     [TestCase("..", "'..'")]
-    public void EnsureTopicAsync_NameNotAllowed_NamesWhatIsWrong(string name, string named)
+    public async Task EnsureTopicAsync_NameNotAllowed_NamesWhatIsWrong(string name, string named)
     {
-        var exception = Assert.ThrowsAsync(
+        var exception = await Assert.ThrowsAsync(
             Is.InstanceOf<ArgumentException>(), async () => await Broker.EnsureTopicAsync(new TopicSpec(name), None).WithDeadline());
         Assert.That(exception!.Message, Does.Contain(named));
     }
 
     [Test]
-    public void EnsureTopicAsync_NameTooLong_NamesTheLimit()
+    public async Task EnsureTopicAsync_NameTooLong_NamesTheLimit()
     {
-        var exception = Assert.ThrowsAsync(
+        var exception = await Assert.ThrowsAsync(
             Is.InstanceOf<ArgumentException>(),
             async () => await Broker.EnsureTopicAsync(new TopicSpec(new string('x', 250)), None).WithDeadline());
         Assert.That(exception!.Message, Does.Contain("249").And.Contain("250"));
@@ -120,7 +120,7 @@ public abstract partial class BrokerContract
 
     [TestCase(0)]
     [TestCase(-1)]
-    public void EnsureTopicAsync_NoPartitions_IsRefused(int partitions) => Assert.ThrowsAsync(
+    public async Task EnsureTopicAsync_NoPartitions_IsRefused(int partitions) => await Assert.ThrowsAsync(
         Is.InstanceOf<ArgumentException>(), async () => await Broker.EnsureTopicAsync(new TopicSpec(NewName(), partitions), None).WithDeadline());
 
     [Test]
@@ -201,6 +201,6 @@ public abstract partial class BrokerContract
         await watch.TakeUntilAsync(topic => topic is null);
         var next = watch.NextAsync();
         await stop.CancelAsync();
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => next);
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => next);
     }
 }

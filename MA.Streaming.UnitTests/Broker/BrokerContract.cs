@@ -149,8 +149,8 @@ public abstract partial class BrokerContract
 
         await Broker.DisposeAsync().WithDeadline();
 
-        foreach (var end in ends) Assert.ThrowsAsync<ObjectDisposedException>(() => end.WithDeadline());
-        Assert.ThrowsAsync<ObjectDisposedException>(async () => await between.ToEndAsync());
+        foreach (var end in ends) await Assert.ThrowsAsync<ObjectDisposedException>(() => end.WithDeadline());
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () => await between.ToEndAsync());
     }
 
     [Test]
@@ -170,7 +170,7 @@ public abstract partial class BrokerContract
             () => Broker.ReadAsync(new ReadRequest([new(source, 0)], BytesMax, true), None).GetAsyncEnumerator().MoveNextAsync().WithDeadline(),
             () => Broker.WatchTopicsAsync(None).GetAsyncEnumerator().MoveNextAsync().WithDeadline(),
         };
-        foreach (var member in members) Assert.ThrowsAsync<ObjectDisposedException>(async () => await member());
+        foreach (var member in members) await Assert.ThrowsAsync<ObjectDisposedException>(async () => await member());
     }
 
     // ---- For the tests of adapters, too ----

@@ -101,8 +101,8 @@ public sealed class GroupMemberTests
         var next = NextAsync();
         _member.Fail(new BrokerException(BrokerError.Denied, "not this group"));
 
-        var failure = Assert.ThrowsAsync<BrokerException>(() => next.WithDeadline())!;
-        Assert.ThrowsAsync<BrokerException>(NextAsync);
+        var failure = (await Assert.ThrowsAsync<BrokerException>(() => next.WithDeadline()))!;
+        await Assert.ThrowsAsync<BrokerException>(NextAsync);
         await _member.RevokeAsync([A]).WithDeadline();
         Assert.That(failure.Error, Is.EqualTo(BrokerError.Denied));
         Assert.That(_told, Is.EqualTo(new[] { "wants topic:0 topic:1" }));

@@ -135,7 +135,7 @@ public sealed class MemoryBrokerTests
 
         Assert.That(threads, Is.All.EqualTo(Environment.CurrentManagedThreadId));
         await stop.CancelAsync();
-        Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
+        await Assert.ThrowsAsync(Is.InstanceOf<OperationCanceledException>(), () => consuming.WithDeadline());
 
         async Task ConsumeAsync()
         {
@@ -216,7 +216,7 @@ public sealed class MemoryBrokerTests
 
         foreach (var target in new[] { kept, other })
         {
-            var exception = Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, target, new byte[100]));
+            var exception = await Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, target, new byte[100]));
             Assert.Multiple(() =>
             {
                 Assert.That(exception!.Error, Is.EqualTo(BrokerError.Full));

@@ -61,7 +61,7 @@ internal sealed class TopicAppenderTests
         _broker.BeforeEnsure = _ => failing ? Task.FromException(new BrokerException(BrokerError.Denied, "not you")) : Task.CompletedTask;
         var appender = Appender();
 
-        var refused = Assert.ThrowsAsync<BrokerException>(() => appender.AppendAsync(Target, Record(0)).AsTask().WithDeadline());
+        var refused = await Assert.ThrowsAsync<BrokerException>(() => appender.AppendAsync(Target, Record(0)).AsTask().WithDeadline());
         Assert.That(refused!.Error, Is.EqualTo(BrokerError.Denied));
         failing = false;
         Assert.That((await appender.AppendAsync(Target, Record(0)).AsTask().WithDeadline()).Offset, Is.Zero);
@@ -98,7 +98,7 @@ internal sealed class TopicAppenderTests
             clock.Advance(TimeSpan.FromMilliseconds(100));
         }
 
-        Assert.That(Assert.ThrowsAsync<BrokerException>(() => append.WithDeadline())!.Message, Is.EqualTo("down"));
+        Assert.That((await Assert.ThrowsAsync<BrokerException>(() => append.WithDeadline()))!.Message, Is.EqualTo("down"));
         Assert.That(clock.GetUtcNow() - started, Is.EqualTo(TimeSpan.FromSeconds(22.5)).Within(TimeSpan.FromSeconds(1)));
     }
 
@@ -109,7 +109,7 @@ internal sealed class TopicAppenderTests
         await appender.AppendAsync(Target, Record(0)).AsTask().WithDeadline();
         ((MemoryBroker)_broker.Inner).DeleteTopic("Car");
         Assert.That(
-            Assert.ThrowsAsync<BrokerException>(() => appender.AppendAsync(Target, Record(1)).AsTask().WithDeadline())!.Error,
+            (await Assert.ThrowsAsync<BrokerException>(() => appender.AppendAsync(Target, Record(1)).AsTask().WithDeadline()))!.Error,
             Is.EqualTo(BrokerError.NoSuchTopic));
 
         appender.TopicIsGone();

@@ -84,7 +84,7 @@ internal sealed class DataFormatTests
     {
         await using var api = await TestApi.StartAsync();
         await DefineAsync(api, Id("Car", DataFormatKind.Parameters, "mine"), "theirs");
-        var exception = Assert.ThrowsAsync<RpcException>(async () => await RegisterAsync(api, "mine"))!;
+        var exception = (await Assert.ThrowsAsync<RpcException>(async () => await RegisterAsync(api, "mine")))!;
 
         Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.Internal));
         Assert.That(exception.Status.Detail, Does.Contain("mine").And.Contain("theirs"));
@@ -110,9 +110,9 @@ internal sealed class DataFormatTests
     {
         await using var api = await TestApi.StartAsync();
 
-        Assert.That(Assert.ThrowsAsync<RpcException>(() => RegisterAsync(api))!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
+        Assert.That((await Assert.ThrowsAsync<RpcException>(() => RegisterAsync(api)))!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(
-            Assert.ThrowsAsync<RpcException>(async () => await api.Formats.GetEventDataFormatIdAsync(new GetEventDataFormatIdRequest { DataSource = "Car" }))!.StatusCode,
+            (await Assert.ThrowsAsync<RpcException>(async () => await api.Formats.GetEventDataFormatIdAsync(new GetEventDataFormatIdRequest { DataSource = "Car" })))!.StatusCode,
             Is.EqualTo(StatusCode.InvalidArgument));
     }
 

@@ -1,10 +1,9 @@
 using Grpc.Core;
-using MA.Streaming.UnitTests.Wire;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;
 
 /// <summary>A service whose handlers the test gives.</summary>
-internal sealed class ChannelService : WireSmoke.WireSmokeBase
+internal sealed class ChannelService : Trial.TrialBase
 {
     public Func<Text, ServerCallContext, Task<Text>> OnEcho { get; set; } = (request, _) => Task.FromResult(request);
 
@@ -36,12 +35,12 @@ internal sealed class ChannelService : WireSmoke.WireSmokeBase
         OnChat(requestStream, responseStream, context);
 
     /// <summary>A client on a channel with this service.</summary>
-    public WireSmoke.WireSmokeClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null, bool takesRequestsAtOnce = false)
+    public Trial.TrialClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null, bool takesRequestsAtOnce = false)
     {
         channel = new Proto.Client.Local.InProcessChannel(clock: clock);
-        channel.Bind(binder => WireSmoke.BindService(binder, this), takesRequestsAtOnce);
-        return new WireSmoke.WireSmokeClient(channel);
+        channel.Bind(binder => Trial.BindService(binder, this), takesRequestsAtOnce);
+        return new Trial.TrialClient(channel);
     }
 
-    public WireSmoke.WireSmokeClient Client(TimeProvider? clock = null) => Client(out _, clock);
+    public Trial.TrialClient Client(TimeProvider? clock = null) => Client(out _, clock);
 }

@@ -1,6 +1,5 @@
 using Grpc.Core;
 using MA.Streaming.UnitTests.Support;
-using MA.Streaming.UnitTests.Wire;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;
@@ -464,7 +463,7 @@ internal sealed class PromiseTests
             throw new RpcException(new Status(StatusCode.Aborted, "why"), new Metadata { { "second", "2" } });
         };
         using var call = _service.Client().Join();
-        var exception = Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline())!;
+        var exception = (await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline()))!;
 
         Assert.That(exception.Trailers.GetValue("first"), Is.EqualTo("1"));
         Assert.That(exception.Trailers.GetValue("second"), Is.EqualTo("2"));
@@ -581,7 +580,7 @@ internal sealed class PromiseTests
         }
     }
 
-    private static (Task End, Action Dispose) Open(WireSmoke.WireSmokeClient client, string kind, CallOptions options)
+    private static (Task End, Action Dispose) Open(Trial.TrialClient client, string kind, CallOptions options)
     {
         switch (kind)
         {

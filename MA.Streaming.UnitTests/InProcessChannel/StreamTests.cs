@@ -1,7 +1,6 @@
 using Grpc.Core;
 using Grpc.Core.Interceptors;
 using MA.Streaming.UnitTests.Support;
-using MA.Streaming.UnitTests.Wire;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;
@@ -47,7 +46,7 @@ internal sealed class StreamTests
     {
         _service.Client(out var channel);
         var interceptor = new Counting();
-        var client = new WireSmoke.WireSmokeClient(channel.Intercept(interceptor));
+        var client = new Trial.TrialClient(channel.Intercept(interceptor));
         client.Echo(new Text());
         await client.EchoAsync(new Text()).ResponseAsync.WithDeadline();
         using var join = client.Join();
@@ -58,10 +57,26 @@ internal sealed class StreamTests
     }
 
     [Test]
+    public async Task Interceptor_OfTheClient_ChangesRequestMetadataAndResponse()
+    {
+        string? seen = null;
+        _service.OnEcho = (request, context) =>
+        {
+            seen = context.RequestHeaders.GetValue("added");
+            return Task.FromResult(request);
+        };
+        _service.Client(out var channel);
+        var client = new Trial.TrialClient(channel.Intercept(new Changing()));
+
+        Assert.That((await client.EchoAsync(new Text { Value = "asked" }).ResponseAsync.WithDeadline()).Value, Is.EqualTo("changed, answered"));
+        Assert.That(seen, Is.EqualTo("by the interceptor"));
+    }
+
+    [Test]
     public async Task Method_NotServed_IsUnimplemented()
     {
         var channel = new Proto.Client.Local.InProcessChannel();
-        var client = new WireSmoke.WireSmokeClient(channel);
+        var client = new Trial.TrialClient(channel);
 
         Assert.That((await StatusAsync(client.EchoAsync(new Text()).ResponseAsync)).StatusCode, Is.EqualTo(StatusCode.Unimplemented));
         Assert.That((await StatusAsync(client.Join().ResponseAsync)).StatusCode, Is.EqualTo(StatusCode.Unimplemented));
@@ -616,6 +631,20 @@ internal sealed class StreamTests
         public override void Post(SendOrPostCallback d, object? state) => Interlocked.Increment(ref _posts);
 
         public override void Send(SendOrPostCallback d, object? state) => Interlocked.Increment(ref _posts);
+    }
+
+    private sealed class Changing : Interceptor
+    {
+        public override AsyncUnaryCall<TResponse> AsyncUnaryCall<TRequest, TResponse>(
+            TRequest request, ClientInterceptorContext<TRequest, TResponse> context, AsyncUnaryCallContinuation<TRequest, TResponse> continuation)
+        {
+            var headers = new Metadata { { "added", "by the interceptor" } };
+            var call = continuation((TRequest)(object)new Text { Value = "changed" }, new(context.Method, context.Host, context.Options.WithHeaders(headers)));
+            return new(AnswerAsync(call.ResponseAsync), call.ResponseHeadersAsync, call.GetStatus, call.GetTrailers, call.Dispose);
+        }
+
+        private static async Task<TResponse> AnswerAsync<TResponse>(Task<TResponse> response) =>
+            (TResponse)(object)new Text { Value = $"{((Text)(object)(await response)!).Value}, answered" };
     }
 
     private sealed class Counting : Interceptor

@@ -1,6 +1,5 @@
 using Grpc.Core;
 using MA.Streaming.UnitTests.Support;
-using MA.Streaming.UnitTests.Wire;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;
@@ -76,7 +75,7 @@ internal sealed class StressTests
         Assert.That(unobserved.Where(e => e.ToString().Contains("InProcess", StringComparison.Ordinal)), Is.Empty);
     }
 
-    private static async Task OneAsync(WireSmoke.WireSmokeClient client, Random random)
+    private static async Task OneAsync(Trial.TrialClient client, Random random)
     {
         using var source = new CancellationTokenSource();
         var token = source.Token;

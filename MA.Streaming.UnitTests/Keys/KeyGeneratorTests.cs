@@ -97,8 +97,8 @@ internal sealed class KeyGeneratorTests
         var channel = new Proto.Client.Local.InProcessChannel();
         channel.Bind(binder => UniqueKeyGeneratorService.BindService(binder, new KeyGeneratorEndpoint(keys)));
         var client = new UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient(channel);
-        var failure = Assert.ThrowsAsync<RpcException>(
-            async () => await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest { Type = KeyType.Ulong }).ResponseAsync.WithDeadline())!;
+        var failure = (await Assert.ThrowsAsync<RpcException>(
+            async () => await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest { Type = KeyType.Ulong }).ResponseAsync.WithDeadline()))!;
         Assert.That(failure.StatusCode, Is.EqualTo(StatusCode.Unavailable));
         Assert.That(failure.Status.Detail, Does.Contain("the disk is gone"));
         Assert.That((await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest { Type = KeyType.String }).ResponseAsync.WithDeadline()).StringKey, Is.Not.Empty);
@@ -119,7 +119,7 @@ internal sealed class KeyGeneratorTests
         Assert.That((await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest { Type = KeyType.Ulong }).ResponseAsync.WithDeadline()).UlongKey, Is.Not.Zero);
 
         Assert.That(
-            Assert.ThrowsAsync<RpcException>(async () => await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest()))!.StatusCode,
+            (await Assert.ThrowsAsync<RpcException>(async () => await client.GenerateUniqueKeyAsync(new GenerateUniqueKeyRequest())))!.StatusCode,
             Is.EqualTo(StatusCode.InvalidArgument));
     }
 }

@@ -132,7 +132,7 @@ internal sealed class LocalKeyGeneratorTests
         keys.Dispose();
         using var next = Start(clock);
         clock.Advance(TimeSpan.FromHours(1));
-        var failure = Assert.ThrowsAsync<RpcException>(() => NextAsync(keys))!;
+        var failure = (await Assert.ThrowsAsync<RpcException>(() => NextAsync(keys)))!;
 
         Assert.That(failure.StatusCode, Is.EqualTo(StatusCode.Unavailable));
         Assert.That(await NextAsync(next), Is.GreaterThan(first));

@@ -109,7 +109,7 @@ internal sealed class GroupReadTests
         await api.Memory.AppendAsync(new("__group_positions", 0), new RecordData("group"u8.ToArray(), new byte[] { 200 }), CancellationToken.None);
         using var read = await api.OpenReadAsync(await ConnectAsync(api));
 
-        var failure = Assert.ThrowsAsync<RpcException>(() => TestApi.TakeAsync(read, 1))!;
+        var failure = (await Assert.ThrowsAsync<RpcException>(() => TestApi.TakeAsync(read, 1)))!;
         Assert.That(failure.StatusCode, Is.EqualTo(StatusCode.DataLoss));
         Assert.That(failure.Status.Detail, Does.Contain("'group'").And.Contain("format 200"));
     }

@@ -244,7 +244,7 @@ internal sealed class PacketReaderTests
         await api.WriteAsync("Car", "a", "before");
         api.Memory.DeleteTopic("Car.a");
 
-        var failure = Assert.ThrowsAsync<RpcException>(() => api.WriteAsync("Car", "a", "lost"));
+        var failure = await Assert.ThrowsAsync<RpcException>(() => api.WriteAsync("Car", "a", "lost"));
         Assert.That(failure!.StatusCode, Is.EqualTo(StatusCode.Unavailable), failure.Status.Detail);
         await api.WriteAsync("Car", "a", "after");
     }

@@ -57,7 +57,7 @@ internal sealed class PacketWriterEndpointTests
         api.Broker.Release();
         api.Broker.Release(failure: new BrokerException(BrokerError.Full, "no room"));
         api.Broker.Release();
-        var exception = Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline())!;
+        var exception = (await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline()))!;
 
         Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
         Assert.That(exception.Trailers.GetValue("durable-packets"), Is.EqualTo("1"));
@@ -71,7 +71,7 @@ internal sealed class PacketWriterEndpointTests
         await Send(call, "a");
         var bad = new WriteDataPacketsRequest { Details = { TestApi.Detail("Car", "", "b"), TestApi.Detail("not allowed", "", "c") } };
         await EndOf(call.RequestStream.WriteAsync(bad));
-        var exception = Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline())!;
+        var exception = (await Assert.ThrowsAsync<RpcException>(async () => await call.ResponseAsync.WithDeadline()))!;
 
         Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(exception.Status.Detail, Does.Contain("data_source").And.Contain("' '"));
@@ -127,13 +127,13 @@ internal sealed class PacketWriterEndpointTests
         Assert.That(disposing.IsCompleted, Is.False);
         api.Broker.ReleaseAll();
         await halfClosed.ResponseAsync.WithDeadline();
-        var exception = Assert.ThrowsAsync<RpcException>(async () => await open.ResponseAsync.WithDeadline())!;
+        var exception = (await Assert.ThrowsAsync<RpcException>(async () => await open.ResponseAsync.WithDeadline()))!;
 
         Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.Unavailable));
         Assert.That(exception.Trailers.GetValue("durable-packets"), Is.EqualTo("1"), "it was received, so it was written");
         await disposing.WithDeadline();
         Assert.That(
-            Assert.ThrowsAsync<RpcException>(async () => await api.Writer.WriteDataPacketAsync(TestApi.Data("Car", "", "late")).ResponseAsync)!.StatusCode,
+            (await Assert.ThrowsAsync<RpcException>(async () => await api.Writer.WriteDataPacketAsync(TestApi.Data("Car", "", "late")).ResponseAsync))!.StatusCode,
             Is.EqualTo(StatusCode.Unavailable));
     }
 

@@ -70,7 +70,7 @@ internal sealed class SessionTests
         clock.Advance(TimeSpan.FromSeconds(31));
 
         Assert.That(
-            Assert.ThrowsAsync<RpcException>(async () => await create.WithDeadline())!.StatusCode, Is.EqualTo(StatusCode.Unavailable));
+            (await Assert.ThrowsAsync<RpcException>(async () => await create.WithDeadline()))!.StatusCode, Is.EqualTo(StatusCode.Unavailable));
     }
 
     [Test]

@@ -71,18 +71,18 @@ public sealed class ManualClockTests
     }
 
     [Test]
-    public void WithDeadline_Missed_SaysWhatWasAwaited()
+    public async Task WithDeadline_Missed_SaysWhatWasAwaited()
     {
         var nothing = new TaskCompletionSource<int>();
-        var exception = Assert.ThrowsAsync<TimeoutException>(async () => await nothing.Task.WithDeadline(0));
+        var exception = await Assert.ThrowsAsync<TimeoutException>(async () => await nothing.Task.WithDeadline(0));
         Assert.That(exception!.Message, Does.Contain("nothing.Task"));
     }
 
     [Test]
-    public void WithDeadline_TaskThatTimesOutItself_KeepsItsOwnMessage()
+    public async Task WithDeadline_TaskThatTimesOutItself_KeepsItsOwnMessage()
     {
         var itself = Task.FromException<int>(new TimeoutException("its own"));
-        var exception = Assert.ThrowsAsync<TimeoutException>(async () => await itself.WithDeadline());
+        var exception = await Assert.ThrowsAsync<TimeoutException>(async () => await itself.WithDeadline());
         Assert.That(exception!.Message, Is.EqualTo("its own"));
     }
 }

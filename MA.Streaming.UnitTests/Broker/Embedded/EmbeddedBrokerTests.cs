@@ -22,33 +22,33 @@ public sealed class EmbeddedBrokerTests
     public async Task OpenAsync_DirectoryInUse_NamesItAndSaysWhatToDo()
     {
         await using var first = await OpenAsync();
-        var exception = Assert.ThrowsAsync<BrokerException>(OpenAsync);
+        var exception = await Assert.ThrowsAsync<BrokerException>(OpenAsync);
         Assert.That(exception!.Message, Does.Contain(_directory).And.Contain("one process owns a log").And.Contain("remote client"));
     }
 
     [Test]
-    public void OpenAsync_DirectoryIsAFile_SaysSo()
+    public async Task OpenAsync_DirectoryIsAFile_SaysSo()
     {
         var path = Path.Combine(_directory, "file");
         File.WriteAllText(path, "");
-        AssertRefused(path, $"{path} is a file");
+        await AssertRefusedAsync(path, $"{path} is a file");
     }
 
     [Test]
-    public void OpenAsync_DirectoryBelowAFile_SaysThatItCannotBeMade()
+    public async Task OpenAsync_DirectoryBelowAFile_SaysThatItCannotBeMade()
     {
         var path = Path.Combine(_directory, "file");
         File.WriteAllText(path, "");
-        AssertRefused(Path.Combine(path, "log"), $"the directory {Path.Combine(path, "log")} does not exist and cannot be made");
+        await AssertRefusedAsync(Path.Combine(path, "log"), $"the directory {Path.Combine(path, "log")} does not exist and cannot be made");
     }
 
     [Test]
     [Platform("Linux")]
-    public void OpenAsync_DirectoryThatNobodyMayWriteTo_SaysSo()
+    public async Task OpenAsync_DirectoryThatNobodyMayWriteTo_SaysSo()
     {
         // Not even the superuser makes files there.
-        AssertRefused("/proc/self/fd", "this process may not write to the directory /proc/self/fd");
-        AssertRefused("/proc/stream-api", "the directory /proc/stream-api does not exist and cannot be made");
+        await AssertRefusedAsync("/proc/self/fd", "this process may not write to the directory /proc/self/fd");
+        await AssertRefusedAsync("/proc/stream-api", "the directory /proc/stream-api does not exist and cannot be made");
     }
 
     [Test]
@@ -83,9 +83,9 @@ public sealed class EmbeddedBrokerTests
         string[] Segments() => Directory.GetFiles(Path.Combine(_directory, "topics"), "*.segment", SearchOption.AllDirectories);
     }
 
-    private static void AssertRefused(string directory, string message)
+    private static async Task AssertRefusedAsync(string directory, string message)
     {
-        var exception = Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory }).WithDeadline());
+        var exception = await Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.OpenAsync(new EmbeddedBrokerOptions { Directory = directory }).WithDeadline());
         Assert.That(exception!.Message, Does.Contain(message));
         Assert.That(exception.Error, Is.EqualTo(BrokerError.Unavailable));
     }
@@ -120,7 +120,7 @@ public sealed class EmbeddedBrokerTests
         disk.FreeBytes = 0;
         for (var i = 0; i < 3; i++)
         {
-            var exception = Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "refused"));
+            var exception = await Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "refused"));
             Assert.That(exception!.Error, Is.EqualTo(BrokerError.Full));
         }
 
@@ -139,10 +139,10 @@ public sealed class EmbeddedBrokerTests
         await broker.EnsureTopicAsync(new TopicSpec("car"), None).WithDeadline();
         await AppendAsync(broker, "before");
         disk.Fault = (call, path) => call is DiskCall.Flush && path.StartsWith("journal", StringComparison.Ordinal) ? new IOException("input/output error") : null;
-        Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "unknown"));
+        await Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "unknown"));
         disk.Fault = null;
 
-        var exception = Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "refused"));
+        var exception = await Assert.ThrowsAsync<BrokerException>(() => AppendAsync(broker, "refused"));
         Assert.That(exception!.Error, Is.EqualTo(BrokerError.Unavailable));
         Assert.That((await broker.CheckAsync(None)).IsHealthy, Is.False);
         await using (var reading = new BrokerReading(broker, new TopicPartition("car", 0), toHighWatermark: true))

@@ -93,9 +93,9 @@ public sealed class InspectionTests
     }
 
     [Test]
-    public void InspectAsync_NoLog_SaysSo()
+    public async Task InspectAsync_NoLog_SaysSo()
     {
-        Assert.That(Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.InspectAsync(Log))!.Message, Does.Contain($"there is no log in {Log}"));
+        Assert.That((await Assert.ThrowsAsync<BrokerException>(() => EmbeddedBroker.InspectAsync(Log)))!.Message, Does.Contain($"there is no log in {Log}"));
         Assert.That(Directory.Exists(Log), Is.False);
     }
 

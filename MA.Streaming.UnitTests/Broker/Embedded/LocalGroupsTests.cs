@@ -97,7 +97,7 @@ public sealed class LocalGroupsTests
         await broker.EnsureTopicAsync(new TopicSpec(LocalGroups.Topic, 1, KeepForever: true), None);
         await broker.AppendAsync(Positions, new RecordData("group"u8.ToArray(), value), None);
 
-        var failure = Assert.ThrowsAsync<BrokerException>(async () => await broker.JoinGroupAsync("group", None).WithDeadline())!;
+        var failure = (await Assert.ThrowsAsync<BrokerException>(async () => await broker.JoinGroupAsync("group", None).WithDeadline()))!;
         Assert.Multiple(() =>
         {
             Assert.That(failure.Error, Is.EqualTo(BrokerError.Corrupt));

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
 using Confluent.Kafka;
+using MA.Streaming.Broker.Kafka;
 
 namespace MA.Streaming.UnitTests.Broker.Kafka;
 
@@ -9,6 +10,8 @@ internal sealed class MockCluster : IDisposable
 {
     private readonly IProducer<Null, Null> _owner;
     private readonly IntPtr _cluster;
+
+    static MockCluster() => NativeLibrary.SetDllImportResolver(typeof(MockCluster).Assembly, KafkaLibrary.Resolve);
 
     public MockCluster(int brokers = 1)
     {
@@ -55,34 +58,34 @@ internal sealed class MockCluster : IDisposable
     }
 
 #pragma warning disable IDE1006, SYSLIB1054 // C's names; the size of an array is marshalled as C has it.
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern IntPtr rd_kafka_handle_mock_cluster(IntPtr client);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern void rd_kafka_mock_group_initial_rebalance_delay_ms(IntPtr cluster, int milliseconds);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern int rd_kafka_test_fatal_error(IntPtr client, int error, [MarshalAs(UnmanagedType.LPUTF8Str)] string reason);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern IntPtr rd_kafka_mock_cluster_bootstraps(IntPtr cluster);
 
-    [DllImport("librdkafka", CharSet = CharSet.Ansi)]
+    [DllImport(KafkaLibrary.Name, CharSet = CharSet.Ansi)]
     private static extern int rd_kafka_mock_topic_create(IntPtr cluster, [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, int partitions, int replicas);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern void rd_kafka_mock_push_request_errors_array(IntPtr cluster, short apiKey, nuint count, int[] errors);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern int rd_kafka_mock_broker_set_down(IntPtr cluster, int broker);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern int rd_kafka_mock_broker_set_up(IntPtr cluster, int broker);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern int rd_kafka_mock_broker_set_rtt(IntPtr cluster, int broker, int milliseconds);
 
-    [DllImport("librdkafka")]
+    [DllImport(KafkaLibrary.Name)]
     private static extern int rd_kafka_mock_partition_set_leader(IntPtr cluster, [MarshalAs(UnmanagedType.LPUTF8Str)] string topic, int partition, int broker);
 #pragma warning restore IDE1006, SYSLIB1054
 }

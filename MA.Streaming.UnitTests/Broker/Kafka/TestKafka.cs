@@ -1,6 +1,4 @@
 using Confluent.Kafka;
-using MA.Streaming.Broker.Kafka;
-using MA.Streaming.Core.Broker;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Kafka;
@@ -15,22 +13,9 @@ internal static class TestKafka
     {
         get
         {
-            RequireLibrary();
             if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } servers) return servers;
             Assert.Ignore($"no Kafka to test against: {Variable} is not set to its host:port");
             return "";
-        }
-    }
-
-    public static void RequireLibrary()
-    {
-        try
-        {
-            KafkaClients.RequireLibrary();
-        }
-        catch (BrokerException exception)
-        {
-            Assert.Ignore(exception.Message);
         }
     }
 
