@@ -8,10 +8,18 @@ namespace MA.Streaming.Broker.Embedded;
 /// Where a record is durable first: commit groups of all partitions, one in flight, in files that are filled with zeros once and
 /// used again. Only the commit loop appends; only the drainer frees. A file gets its name when its first zeros are durable, and a
 /// group is written where the file's length is durable already: so a file that is shorter than a head and a group, or than a group
-/// in it says, was cut by something else than a crash.
+/// in it says, was cut by something else than a crash. Before the first group of a use is written, <c>meta</c> says durably how many
+/// files there are and which use is the newest: so a file that is gone is noticed.
 /// </summary>
-internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, CommitPolicy policy) : IDisposable
+/// <param name="files">The files.</param>
+/// <param name="fileBytes">How long one gets.</param>
+/// <param name="zerosBytes">How many zeros are written at once.</param>
+/// <param name="policy">When a group counts as durable.</param>
+/// <param name="declare">Makes the number of files and the newest use durable in <c>meta</c>.</param>
+internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, CommitPolicy policy, Action<int, long> declare) : IDisposable
 {
+    private const string Gone = "journal-*";
+
     /// <summary>The shortest a file can be that was ever used.</summary>
     public const int FileBytesMin = FileHead.Bytes + GroupFormat.HeaderBytes;
 
@@ -22,11 +30,13 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     private JournalFile? _current;
     private long _position;
     private long _nextNumber = 1;
-    private int _files;
+    private int _lastSlot;
+    private int _count;
+    private long _newestUse;
     private long _liveBytes;
 
     /// <summary>Where the caller writes the first record of a group in its buffer; what stands before is the journal's.</summary>
-    public const int RecordsAt = FileHead.Bytes + GroupFormat.HeaderBytes;
+    public const int RecordsAt = GroupFormat.HeaderBytes;
 
     public long NextGroup { get; set; } = 1;
 
@@ -59,14 +69,11 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     {
         var file = _current!;
         GroupFormat.Write(
-            buffer[FileHead.Bytes..], new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence, file.Filled));
+            buffer, new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence, file.Filled));
         var end = RecordsAt + recordBytes;
-        var isFirst = _position == FileHead.Bytes;
-        if (isFirst) new JournalHead(file.Id, file.Number, file.FirstGroup).Write(buffer);
         try
         {
-            var from = isFirst ? 0 : FileHead.Bytes;
-            file.File.Write(isFirst ? 0 : _position, buffer[from..end]);
+            file.File.Write(_position, buffer[..end]);
         }
         catch
         {
@@ -116,19 +123,20 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
 
     /// <summary>
     /// Finds the files at start: all are free afterwards. Those of uses from this one on are returned, in order, with their content;
-    /// and the names of those of which nobody knows what they were, which <see cref="Remove"/> removes.
+    /// and those that cannot be read or are gone, though <paramref name="meta"/> counts them. <see cref="Remove"/> forgets these.
     /// </summary>
-    public (IReadOnlyList<JournalImage> Images, IReadOnlyList<JournalStray> Strays) Load(long firstNeeded, RecoveryWatch watch)
+    public (IReadOnlyList<JournalImage> Images, IReadOnlyList<JournalStray> Strays) Load(long firstNeeded, Meta meta, RecoveryWatch watch)
     {
         var needed = new List<(string Name, JournalHead Head, bool IsWhole, JournalFile File)>();
         var strays = new List<JournalStray>();
-        _nextNumber = firstNeeded;
+        _nextNumber = Math.Max(firstNeeded, meta.NewestUse + 1);
         var head = new byte[FileHead.Bytes];
         foreach (var name in files.List("").Where(name => name.StartsWith("journal-", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
         {
             if (!int.TryParse(name.AsSpan("journal-".Length), NumberStyles.None, CultureInfo.InvariantCulture, out var slot)) continue;
             if (files.Open(name, create: false) is not { } file) continue;
-            _files = Math.Max(_files, slot);
+            _lastSlot = Math.Max(_lastSlot, slot);
+            _count++;
             var length = (int)Math.Min(file.Length, int.MaxValue);
             var filled = head.AsSpan(0, file.Read(0, head));
             if (!JournalHead.TryRead(filled, out var use))
@@ -140,7 +148,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
                     continue;
                 }
 
-                strays.Add(new JournalStray(name, length));
+                strays.Add(new JournalStray(name, $"its head cannot be read: what its {length} bytes held is lost"));
                 file.Dispose();
                 continue;
             }
@@ -148,8 +156,14 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
             var used = new JournalFile(file) { Filled = length };
             _free.Push(used);
             _nextNumber = Math.Max(_nextNumber, use.Number + 1);
+            _newestUse = Math.Max(_newestUse, use.Number);
             if (use.Number >= firstNeeded) needed.Add((name, use, JournalHead.IsWhole(filled), used));
         }
+
+        if (_count < meta.JournalFiles)
+            strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
+        else if (_newestUse < meta.NewestUse && strays.Count == 0)
+            strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
 
         // The next number is one that even a use whose head did not become durable cannot have.
         _nextNumber++;
@@ -166,10 +180,14 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         return (images, strays);
     }
 
-    /// <summary>Removes files that nobody can read; what was to be said of them is said.</summary>
+    /// <summary>Forgets what is gone and removes what cannot be read, once the loss is reported: <c>meta</c> counts them no longer.</summary>
     public void Remove(IReadOnlyList<JournalStray> strays)
     {
-        foreach (var stray in strays) files.Delete(stray.Name);
+        if (strays.Count == 0) return;
+        var unreadable = strays.Where(stray => stray.Name != Gone).ToArray();
+        _count -= unreadable.Length;
+        declare(_count, _newestUse);
+        foreach (var stray in unreadable) files.Delete(stray.Name);
     }
 
     public void Dispose()
@@ -209,12 +227,28 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         JournalFile? file;
         lock (_gate) _free.TryPop(out file);
         file ??= Create();
+        file.Id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
+        file.Number = _nextNumber++;
+        file.FirstGroup = NextGroup;
+        file.LastGroup = NextGroup - 1;
+        try
+        {
+            Begin(file);
+        }
+        catch
+        {
+            // Its head may be durable: then it makes void what the file before would get from here on.
+            lock (_gate)
+            {
+                _current = null;
+                _free.Push(file);
+            }
+
+            throw;
+        }
+
         lock (_gate)
         {
-            file.Id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
-            file.Number = _nextNumber++;
-            file.FirstGroup = NextGroup;
-            file.LastGroup = NextGroup - 1;
             _live.Add(file);
             _current = file;
             _position = FileHead.Bytes;
@@ -222,10 +256,21 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         }
     }
 
+    /// <summary>Makes the head of a use durable, then the declaration that there is such a use. Groups come after both.</summary>
+    private void Begin(JournalFile file)
+    {
+        Span<byte> head = stackalloc byte[FileHead.Bytes];
+        new JournalHead(file.Id, file.Number, file.FirstGroup).Write(head);
+        file.File.Write(0, head);
+        Flush(file);
+        _newestUse = file.Number;
+        declare(_count, _newestUse);
+    }
+
     /// <summary>A file has its name only when it is filled: so a short one tells that something cut it.</summary>
     private JournalFile Create()
     {
-        var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_files + 1:D6}");
+        var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_lastSlot + 1:D6}");
         var made = $"{name}.new";
         files.Delete(made);
         var file = new JournalFile(files.Open(made, create: true)!);
@@ -244,7 +289,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
             throw;
         }
 
-        _files++;
+        _lastSlot++;
+        _count++;
         return file;
     }
 
@@ -288,8 +334,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     }
 }
 
-/// <summary>A journal file whose head cannot be read.</summary>
-internal sealed record JournalStray(string Name, long Length);
+/// <summary>A journal file that may have held records that count, and is gone or cannot be read.</summary>
+internal sealed record JournalStray(string Name, string Loss);
 
 /// <summary>The bytes of one use of a journal file, and whether both copies of its head are undamaged.</summary>
 internal sealed record JournalImage(string Name, JournalHead Head, bool IsHeadWhole, ReadOnlyMemory<byte> Bytes);

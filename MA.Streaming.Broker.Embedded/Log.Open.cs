@@ -37,7 +37,7 @@ internal sealed partial class Log
         if (meta is null) WriteWhole(CheckpointName, Checkpoint.Empty.ToBytes());
         var opened = meta is { } before ? before with { Epoch = before.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
         WriteWhole(MetaName, opened.ToBytes());
-        (Id, _journal.Epoch) = (opened.LogId, opened.Epoch);
+        (_meta, _journal.Epoch) = (opened, opened.Epoch);
 
         var isWhole = false;
         var known = ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes, out isWhole) : null;
@@ -45,7 +45,7 @@ internal sealed partial class Log
         var checkpoint = known ?? Rebuild(watch);
         foreach (var topic in checkpoint.Topics) Restore(topic);
         _nextTopic = Math.Max(checkpoint.NextTopic, checkpoint.Topics.Select(topic => topic.Id + 1).DefaultIfEmpty(1).Max());
-        var (images, strays) = _journal.Load(checkpoint.FirstJournal, watch);
+        var (images, strays) = _journal.Load(checkpoint.FirstJournal, opened, watch);
         var isClean = meta is null || checkpoint.CleanEpoch == meta.Value.Epoch;
         var scan = JournalScan.Run(images, isClean ? [] : strays, isFirstKnown: known is not null, _options.JournalFileBytes);
         foreach (var damage in scan.Damages) _report(damage);
@@ -56,6 +56,12 @@ internal sealed partial class Log
         Replay(scan, watch);
         WriteCheckpoint();
         _journal.Remove(strays);
+    }
+
+    private void Declare(int journalFiles, long newestUse)
+    {
+        _meta = _meta with { JournalFiles = journalFiles, NewestUse = newestUse };
+        WriteWhole(MetaName, _meta.ToBytes());
     }
 
     private Meta? ReadMeta(IReadOnlyList<string> names)

@@ -58,6 +58,7 @@ internal sealed partial class Log : IDisposable
     private readonly ConcurrentQueue<TailChunk> _ages = new();
     private readonly List<Append> _group = [];
     private byte[] _buffer = new byte[64 << 10];
+    private Meta _meta;
     private long _undrained;
     private long _tailBytes;
     private long _bytesSinceRoomCheck = long.MaxValue;
@@ -66,10 +67,10 @@ internal sealed partial class Log : IDisposable
     private Log(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
     {
         (_files, _options, _clock, _report) = (files, options, clock, report);
-        _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy);
+        _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy, Declare);
     }
 
-    public Guid Id { get; private set; }
+    public Guid Id => _meta.LogId;
 
     public long Epoch => _journal.Epoch;
 
