@@ -84,6 +84,9 @@ internal sealed record SegmentHead(ulong FileId, int Topic, int Partition, long 
 {
     private const uint Magic = 0x53_53_41_4D;
 
+    /// <summary>The segment was written for this place. A file that somebody copied or exchanged was not.</summary>
+    public bool Fits(PartitionLog partition, long first) => Topic == partition.Topic.Id && Partition == partition.Source.Partition && Base == first;
+
     public static bool IsWhole(ReadOnlySpan<byte> from) => FileHead.IsWhole(from, Magic);
 
     public void Write(Span<byte> to)

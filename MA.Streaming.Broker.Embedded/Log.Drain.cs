@@ -163,7 +163,7 @@ internal sealed partial class Log
         {
             var isRetained = at + 1 < segments.Count && segments[at + 1] <= partition.Low;
             if (!isRetained && !IsVoid(partition, segments[at])) continue;
-            DeleteSegment(topic, index, segments[at]);
+            RemoveSegment(partition, segments[at]);
             segments.RemoveAt(at);
         }
 
@@ -171,14 +171,15 @@ internal sealed partial class Log
         if (partition.ActiveLength == 0) return isChanged;
         var path = Segment.Path(topic, index, partition.ActiveBase);
         using var file = _files.Open(path, create: false);
-        if (file is not null && file.Length >= partition.ActiveLength)
+        var isForeign = file is not null && IsForeign(file, partition, partition.ActiveBase);
+        if (file is not null && !isForeign && file.Length >= partition.ActiveLength)
         {
             if (file.Length > partition.ActiveLength) file.SetLength(partition.ActiveLength);
             return isChanged;
         }
 
         // It lost bytes that were durable. What is left of it is read; what comes goes into a new segment.
-        _report(new Damage(path, file?.Length ?? 0, $"{partition.Source}: the segment has {file?.Length ?? 0} of {partition.ActiveLength} bytes"));
+        if (!isForeign) _report(new Damage(path, file?.Length ?? 0, $"{partition.Source}: the segment has {file?.Length ?? 0} of {partition.ActiveLength} bytes"));
         lock (partition.Gate) (partition.ActiveLength, partition.HasSealedSegments) = (0, true);
         return isChanged;
     }
@@ -186,6 +187,28 @@ internal sealed partial class Log
     /// <summary>The checkpoint does not know it: what it holds is in the journal, and goes into segments again.</summary>
     private static bool IsVoid(PartitionLog partition, long first) =>
         partition.ActiveLength > 0 ? first > partition.ActiveBase : !partition.HasSealedSegments || first >= partition.Drained;
+
+    /// <summary>
+    /// The file stands in the place of a segment of this partition and was written for another place: somebody copied or exchanged it.
+    /// It is reported and stays where it is, for it may be the last copy of what another partition misses.
+    /// </summary>
+    private bool IsForeign(LogFile file, PartitionLog partition, long first)
+    {
+        if (Segment.ReadHead(file) is not { } head || head.Fits(partition, first)) return false;
+        var path = Segment.Path(partition.Topic, partition.Source.Partition, first);
+        _report(new Damage(path, 0, $"this file is a segment of {head.Name}[{head.Partition}] from offset {head.Base}: it does not belong here and is not read"));
+        return true;
+    }
+
+    /// <summary>Deletes a segment that is not needed any more. A foreign file gets another name instead, so that no new segment is written over it.</summary>
+    private void RemoveSegment(PartitionLog partition, long first)
+    {
+        var path = Segment.Path(partition.Topic, partition.Source.Partition, first);
+        bool isForeign;
+        using (var file = _files.Open(path, create: false)) isForeign = file is not null && IsForeign(file, partition, first);
+        if (isForeign) _files.Replace(path, $"{path}.foreign");
+        else DeleteSegment(partition.Topic, partition.Source.Partition, first);
+    }
 
     private void DeleteSegment(Topic topic, int partition, long first)
     {
@@ -293,7 +316,7 @@ internal sealed partial class Log
         write.Continue(file);
         if (partition.IndexCount < 0)
         {
-            if (Segment.ReadHead(file) is not { } head) return false;
+            if (Segment.ReadHead(file, partition, write.Base) is not { } head) return false;
             partition.ActiveFileId = head.FileId;
             using var index = _files.Open(Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base), create: false);
             var entries = Segment.ReadIndex(index, head.FileId, partition.ActiveLength);
@@ -387,7 +410,7 @@ internal sealed partial class Log
                 using var file = _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at]), create: false);
                 var isLast = at + 1 == bases.Count;
                 using var next = isLast ? null : _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at + 1]), create: false);
-                var last = isLast ? partition.DrainedTimestamp : (next is null ? null : Segment.ReadHead(next))?.FirstTimestamp ?? long.MaxValue;
+                var last = isLast ? partition.DrainedTimestamp : (next is null ? null : Segment.ReadHead(next, partition, bases[at + 1]))?.FirstTimestamp ?? long.MaxValue;
                 segments.Add((partition, isLast ? partition.Drained : bases[at + 1], last, file?.Length ?? 0));
             }
         }
@@ -437,7 +460,7 @@ internal sealed partial class Log
             }
         }
 
-        foreach (var (partition, first) in gone) DeleteSegment(partition.Topic, partition.Source.Partition, first);
+        foreach (var (partition, first) in gone) RemoveSegment(partition, first);
     }
 
     private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null, bool isClean = false)

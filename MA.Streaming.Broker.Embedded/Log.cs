@@ -237,7 +237,7 @@ internal sealed partial class Log : IDisposable
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
                 {
-                    if (Segment.ReadHead(file) is not { } head) return Missing(partition, from, stop);
+                    if (IsForeign(file, partition, first) || Segment.ReadHead(file) is not { } head) return Missing(partition, from, stop);
                     var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, first), head.FileId, limit);
                     var entry = entries.FindLast(entry => entry.Offset <= from && IsAt(file, entry));
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
@@ -277,7 +277,7 @@ internal sealed partial class Log : IDisposable
             {
                 using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, segments[at]), create: false);
                 var entry = default(IndexEntry);
-                if (file is not null && Segment.ReadHead(file) is { } head)
+                if (file is not null && Segment.ReadHead(file, partition, segments[at]) is { } head)
                 {
                     var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
                     entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
@@ -352,7 +352,7 @@ internal sealed partial class Log : IDisposable
     private SegmentHead? HeadOf(PartitionLog partition, long first)
     {
         using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-        return file is null ? null : Segment.ReadHead(file);
+        return file is null ? null : Segment.ReadHead(file, partition, first);
     }
 
     /// <summary>A record of that offset really begins there, as far as its head says.</summary>

@@ -136,7 +136,7 @@ internal sealed partial class Log
             using var file = _files.Open(path, create: false);
             bytes += file?.Length ?? 0;
             if (from >= stop) continue;
-            if (file is null || Segment.ReadHead(file) is not { } head)
+            if (file is null || IsForeign(file, partition, segments[at]) || Segment.ReadHead(file) is not { } head)
             {
                 damaged.Add(new MissingRange(from, stop, MissingReason.Damage));
                 continue;
