@@ -5,6 +5,8 @@ namespace MA.Streaming.Broker.Embedded;
 /// <content>The queue of appends, and the two threads: one commits, one drains.</content>
 public sealed partial class EmbeddedBroker
 {
+    private static readonly TimeSpan RetainEvery = TimeSpan.FromSeconds(1);
+
     private void Enqueue(Append append)
     {
         lock (_gate)
@@ -224,7 +226,7 @@ public sealed partial class EmbeddedBroker
         try
         {
             _log.Drain();
-            _log.Retain();
+            Retain();
             if (_hasDrainFailed) _logger.DrainResumed(_options.Directory);
             return true;
         }
@@ -239,6 +241,21 @@ public sealed partial class EmbeddedBroker
         }
 
         return false;
+    }
+
+    /// <summary>Once a second at most; what came since is looked at when the second is over.</summary>
+    private void Retain()
+    {
+        if (_retention is null) return;
+        var now = _clock.GetTimestamp();
+        if (_retained is { } before && _clock.GetElapsedTime(before, now) < RetainEvery)
+        {
+            _retention.Change(RetainEvery, _retentionPeriod);
+            return;
+        }
+
+        _retained = now;
+        _log.Retain();
     }
 
     private void End()

@@ -74,10 +74,13 @@ internal sealed partial class Log
         }
     }
 
+    /// <summary>Age or size may let records go.</summary>
+    public bool HasRetention => _options.RetentionAge is not null || _options.RetentionBytes is not null;
+
     /// <summary>Removes the segments that age and size let go.</summary>
     public void Retain()
     {
-        if (_options.RetentionAge is null && _options.RetentionBytes is null) return;
+        if (!HasRetention) return;
         lock (_drainGate)
         {
             var lows = new List<(PartitionLog, long)>();
@@ -407,16 +410,14 @@ internal sealed partial class Log
             lock (partition.Gate) bases = [.. partition.Segments];
             for (var at = 0; at < bases.Count; at++)
             {
-                using var file = _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at]), create: false);
                 var isLast = at + 1 == bases.Count;
-                using var next = isLast ? null : _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at + 1]), create: false);
-                var last = isLast ? partition.DrainedTimestamp : (next is null ? null : Segment.ReadHead(next, partition, bases[at + 1]))?.FirstTimestamp ?? long.MaxValue;
-                segments.Add((partition, isLast ? partition.Drained : bases[at + 1], last, file?.Length ?? 0));
+                var facts = isLast ? new SegmentFacts(LengthOf(partition, bases[at]), partition.DrainedTimestamp) : FactsOf(partition, bases[at], bases[at + 1]);
+                segments.Add((partition, isLast ? partition.Drained : bases[at + 1], facts.LastTimestamp, facts.Bytes));
             }
         }
 
         var total = segments.Sum(segment => segment.Bytes);
-        var oldest = _clock.GetUtcNow().UtcTicks - (_options.RetentionAge?.Ticks ?? long.MaxValue / 2);
+        var oldest = _options.RetentionAge is { } age && _clock.MayRemoveByAge ? _clock.Now() - age.Ticks : long.MinValue;
         var done = new HashSet<PartitionLog>();
         foreach (var segment in segments.OrderBy(segment => segment.Last))
         {
@@ -431,6 +432,20 @@ internal sealed partial class Log
             total -= segment.Bytes;
             yield return (segment.Partition, segment.End);
         }
+    }
+
+    /// <summary>Of a segment that is not the last of its partition: looked up once, for it never changes.</summary>
+    private SegmentFacts FactsOf(PartitionLog partition, long first, long next)
+    {
+        if (partition.Facts.TryGetValue(first, out var known)) return known;
+        return partition.Facts[first] = new SegmentFacts(LengthOf(partition, first), HeadOf(partition, next)?.FirstTimestamp ?? long.MaxValue);
+    }
+
+    private long LengthOf(PartitionLog partition, long first)
+    {
+        if (partition.ActiveLength > 0 && first == partition.ActiveBase) return partition.ActiveLength;
+        using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
+        return file?.Length ?? 0;
     }
 
     /// <summary>The new low watermarks are durable before anyone sees them, and before a file goes.</summary>
@@ -460,7 +475,11 @@ internal sealed partial class Log
             }
         }
 
-        foreach (var (partition, first) in gone) RemoveSegment(partition, first);
+        foreach (var (partition, first) in gone)
+        {
+            partition.Facts.Remove(first);
+            RemoveSegment(partition, first);
+        }
     }
 
     private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null, bool isClean = false)

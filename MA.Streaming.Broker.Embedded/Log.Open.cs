@@ -15,12 +15,19 @@ internal sealed partial class Log
     /// <summary>Opens the log, or makes it. Owns the files from here on, also when it throws.</summary>
     /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
     public static Log Open(
-        ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report, Action<RecoveryProgress>? progress = null)
+        ILogFiles files,
+        EmbeddedBrokerOptions options,
+        TimeProvider clock,
+        Action<Damage> report,
+        Action<RecoveryProgress>? progress = null,
+        Action<ClockNews, DateTimeOffset, DateTimeOffset>? clockNews = null)
     {
         var log = new Log(files, options, clock, report);
         try
         {
             log.Open(new RecoveryWatch(clock, progress ?? (_ => { })));
+            var newest = log._topics.Values.SelectMany(topic => topic.Partitions).Select(partition => partition.NextTimestamp).DefaultIfEmpty(0).Max();
+            log._clock = new LogClock(clock, options.TrustClock, newest, clockNews ?? ((_, _, _) => { }));
             return log;
         }
         catch

@@ -37,7 +37,7 @@ internal sealed partial class Log : IDisposable
 {
     private readonly ILogFiles _files;
     private readonly EmbeddedBrokerOptions _options;
-    private readonly TimeProvider _clock;
+    private readonly TimeProvider _system;
     private readonly Action<Damage> _report;
     private readonly Journal _journal;
     private readonly ConcurrentDictionary<string, Topic> _topics = new(StringComparer.Ordinal);
@@ -59,6 +59,7 @@ internal sealed partial class Log : IDisposable
     private readonly List<Append> _group = [];
     private byte[] _buffer = new byte[64 << 10];
     private Meta _meta;
+    private LogClock _clock = null!;
     private long _undrained;
     private long _tailBytes;
     private long _bytesSinceRoomCheck = long.MaxValue;
@@ -66,7 +67,7 @@ internal sealed partial class Log : IDisposable
 
     private Log(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
     {
-        (_files, _options, _clock, _report) = (files, options, clock, report);
+        (_files, _options, _system, _report) = (files, options, clock, report);
         _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy, Declare);
     }
 
@@ -389,7 +390,7 @@ internal sealed partial class Log : IDisposable
         var most = appends.Sum(append => append.Bytes);
         if (_buffer.Length < Journal.RecordsAt + most) _buffer = GC.AllocateUninitializedArray<byte>(Journal.RecordsAt + most);
         var id = _journal.Prepare(most);
-        var now = _clock.GetUtcNow().UtcTicks;
+        var now = _clock.Now();
         var (at, count, sequence) = (Journal.RecordsAt, 0, _journal.NextSequence);
         foreach (var append in appends)
         {

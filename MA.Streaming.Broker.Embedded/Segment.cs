@@ -31,6 +31,11 @@ internal sealed class SegmentScratch : IDisposable
     }
 }
 
+/// <summary>What retention needs to know of a segment that is complete.</summary>
+/// <param name="Bytes">Its length.</param>
+/// <param name="LastTimestamp">No record of it is younger, in ticks.</param>
+internal readonly record struct SegmentFacts(long Bytes, long LastTimestamp);
+
 /// <summary>
 /// One file of one partition: a head, then records in order of offset; beside it a sparse index, which helps and is never trusted.
 /// A segment ends where the next begins: what stands in it from that offset on does not count.

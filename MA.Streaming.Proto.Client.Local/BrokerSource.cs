@@ -83,6 +83,7 @@ internal static class BrokerSource
             Directory = directory,
             CommitPolicy = settings.CommitPolicy,
             RetentionAge = settings.RetentionAge,
+            TrustClock = settings.TrustClock,
             RetentionBytes = settings.RetentionBytes,
             SegmentBytesMax = settings.SegmentBytesMax,
             UndrainedBytesMax = settings.UndrainedBytesMax,

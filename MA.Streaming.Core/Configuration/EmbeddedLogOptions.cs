@@ -36,6 +36,10 @@ public sealed record EmbeddedLogOptions
     /// <summary>Age after which records may go, a segment at a time; null (the default): never. Sessions and data formats stay.</summary>
     public TimeSpan? RetentionAge { get; init; }
 
+    /// <summary>The system's time is right whenever the log is opened. False (the default): where it is more than a day after the newest
+    /// record, <see cref="RetentionAge"/> removes nothing for a day.</summary>
+    public bool TrustClock { get; init; }
+
     /// <summary>Bytes of a topic beyond which its oldest segments go; null (the default): without bound. Sessions and data formats stay.</summary>
     public long? RetentionBytes { get; init; }
 
