@@ -36,6 +36,11 @@ public sealed partial class EmbeddedBroker : IBroker
     private readonly TimeSpan _retentionPeriod;
     private readonly TimeProvider _clock;
     private long? _retained;
+
+    // The drain loop's, but for health, which reads the first.
+    private volatile Fault? _broken;
+    private readonly ITimer _retry;
+    private TimeSpan _retryAfter = RetryFirstAfter;
     private bool _isPatienceSet;
     private long _groupsTaken;
     private long _groupsTakenThen;
@@ -72,6 +77,7 @@ public sealed partial class EmbeddedBroker : IBroker
         }
 
         _patience = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).LosePatience(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _retry = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).RequestDrain(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         if (_log.HasRetention)
         {
             // Records grow old without anybody writing, and what a drain added is looked at within a second.
@@ -237,7 +243,9 @@ public sealed partial class EmbeddedBroker : IBroker
     {
         ThrowIfDisposed();
         if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<BrokerHealth>(cancellationToken);
-        var health = _log.Broken is { } broken ? new BrokerHealth(false, $"nothing is taken until the log in {_options.Directory} is opened again: {broken.Message}")
+        var health = _log.Broken is { } broken ? new BrokerHealth(false, _log.CanHeal
+                ? $"nothing is taken since {_broken?.SinceTime ?? _clock.GetUtcNow():u}, because the disk of {_options.Directory} failed; it is tried again: {broken.Message}"
+                : $"nothing is taken until the log in {_options.Directory} is opened again: {broken.Message}")
             : _log.IsFull ? new BrokerHealth(false, $"the disk of {_options.Directory} is full")
             : Volatile.Read(ref _hasDrainFailed) ? new BrokerHealth(false, "records cannot be moved from the journal into segments")
             : new BrokerHealth(true, $"{_options.CommitPolicy.Durability}; {_log.UndrainedBytes} bytes in the journal only");

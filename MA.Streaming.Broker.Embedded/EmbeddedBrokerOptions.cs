@@ -58,6 +58,10 @@ public sealed record EmbeddedBrokerOptions
     /// <summary>Bytes of a topic beyond which its oldest segments go; null: without bound. Topics kept for ever keep theirs.</summary>
     public long? RetentionBytes { get; init; }
 
+    /// <summary>After a failed flush of the journal the log moves what it has into segments and goes on in a new file. False: it takes nothing
+    /// more until it is opened again.</summary>
+    public bool HealAfterFault { get; init; } = true;
+
     internal void Validate()
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(Directory);

@@ -33,6 +33,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     private int _lastSlot;
     private int _count;
     private long _newestUse;
+    private JournalFile? _failed;
     private long _liveBytes;
 
     /// <summary>Where the caller writes the first record of a group in its buffer; what stands before is the journal's.</summary>
@@ -44,13 +45,47 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
 
     public long Epoch { get; set; }
 
-    /// <summary>Why nothing more can become durable until the log is opened again: a flush failed, or something nobody expected.</summary>
+    /// <summary>Why nothing can become durable now: a flush failed, which <see cref="Heal"/> mends, or something nobody expected.</summary>
     public Exception? Broken { get; private set; }
+
+    /// <summary>The fault is a failed flush. What the file has on disk is not known, so the file is given up.</summary>
+    public bool CanHeal => Volatile.Read(ref _failed) is not null;
 
     /// <summary>Bytes of the files that are in use; free ones do not count.</summary>
     public long LiveBytes => Volatile.Read(ref _liveBytes);
 
     public void Break(Exception exception) => Broken ??= exception;
+
+    /// <summary>
+    /// Ends all uses after a failed flush: everything that counts is in segments. Call <see cref="Heal"/> when a durable checkpoint says so.
+    /// The commit loop does not append meanwhile.
+    /// </summary>
+    public void GiveUpUses()
+    {
+        lock (_gate)
+        {
+            _current = null;
+            _live.Remove(_failed!);
+            CountLive();
+        }
+    }
+
+    /// <summary>Deletes the file whose flush failed; the next group begins a use of another.</summary>
+    public void Heal()
+    {
+        var file = _failed!;
+        if (!file.IsForgotten) _count--;
+        file.IsForgotten = true;
+
+        // It was the newest use; until the next one begins there is none that must be there.
+        _newestUse = 0;
+        declare(_count, _newestUse);
+        file.File.Dispose();
+        files.Delete(file.Name);
+        files.FlushDirectory("");
+        Broken = null;
+        Volatile.Write(ref _failed, null);
+    }
 
     /// <summary>Makes room for a group of at most this many bytes of records, in a new file if it must; returns the seed of its checksums.</summary>
     public ulong Prepare(int recordBytes)
@@ -144,7 +179,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
                 if (length >= FileBytesMin && !filled.ContainsAnyExcept((byte)0))
                 {
                     // Made, and never used.
-                    _free.Push(new JournalFile(file) { Filled = length });
+                    _free.Push(new JournalFile(file, name) { Filled = length });
                     continue;
                 }
 
@@ -153,14 +188,17 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
                 continue;
             }
 
-            var used = new JournalFile(file) { Filled = length };
+            var used = new JournalFile(file, name) { Filled = length };
             _free.Push(used);
             _nextNumber = Math.Max(_nextNumber, use.Number + 1);
             _newestUse = Math.Max(_newestUse, use.Number);
             if (use.Number >= firstNeeded) needed.Add((name, use, JournalHead.IsWhole(filled), used));
         }
 
-        if (_count < meta.JournalFiles)
+        // A file beyond those that meta counts never had a group: the write of its first head failed.
+        if (meta.JournalFiles > 0 && meta.JournalFiles <= _count - strays.Count && meta.NewestUse <= _newestUse)
+            strays = [.. strays.Select(stray => stray with { Loss = null })];
+        else if (_count < meta.JournalFiles)
             strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
         else if (_newestUse < meta.NewestUse && strays.Count == 0)
             strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
@@ -193,6 +231,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     public void Dispose()
     {
         foreach (var file in _live.Concat(_free)) file.File.Dispose();
+        _failed?.File.Dispose();
     }
 
     private void Flush(JournalFile file)
@@ -203,7 +242,9 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         }
         catch (IOException exception)
         {
+            file.IsFailed = true;
             Break(exception);
+            Volatile.Write(ref _failed, file);
             throw;
         }
     }
@@ -241,7 +282,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
             lock (_gate)
             {
                 _current = null;
-                _free.Push(file);
+                if (!file.IsFailed) _free.Push(file);
             }
 
             throw;
@@ -261,7 +302,10 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     {
         Span<byte> head = stackalloc byte[FileHead.Bytes];
         new JournalHead(file.Id, file.Number, file.FirstGroup).Write(head);
-        file.File.Write(0, head);
+
+        // One copy after the other: a write that fails in the middle leaves one that can be read.
+        file.File.Write(0, head[..FileHead.SectorBytes]);
+        file.File.Write(FileHead.SectorBytes, head[FileHead.SectorBytes..]);
         Flush(file);
         _newestUse = file.Number;
         declare(_count, _newestUse);
@@ -273,7 +317,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_lastSlot + 1:D6}");
         var made = $"{name}.new";
         files.Delete(made);
-        var file = new JournalFile(files.Open(made, create: true)!);
+        var file = new JournalFile(files.Open(made, create: true)!, name);
         try
         {
             var to = Math.Min(fileBytes, zerosBytes / 2);
@@ -317,9 +361,17 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         for (var at = file.Filled; at < to; at += zerosBytes) file.File.Write(at, _zeros.AsSpan(0, (int)Math.Min(zerosBytes, to - at)));
     }
 
-    private sealed class JournalFile(LogFile file)
+    private sealed class JournalFile(LogFile file, string name)
     {
         public LogFile File { get; } = file;
+
+        public string Name { get; } = name;
+
+        /// <summary>A flush of it failed: it is never written again.</summary>
+        public bool IsFailed { get; set; }
+
+        /// <summary>It no longer counts among the files that must be there.</summary>
+        public bool IsForgotten { get; set; }
 
         public ulong Id { get; set; }
 
@@ -335,7 +387,9 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
 }
 
 /// <summary>A journal file that may have held records that count, and is gone or cannot be read.</summary>
-internal sealed record JournalStray(string Name, string Loss);
+/// <param name="Name">The file.</param>
+/// <param name="Loss">What that means for the records; null: it cannot have held any.</param>
+internal sealed record JournalStray(string Name, string? Loss);
 
 /// <summary>The bytes of one use of a journal file, and whether both copies of its head are undamaged.</summary>
 internal sealed record JournalImage(string Name, JournalHead Head, bool IsHeadWhole, ReadOnlyMemory<byte> Bytes);

@@ -105,6 +105,28 @@ internal sealed partial class Log
         }
     }
 
+    /// <summary>
+    /// Goes on after a failed flush of the journal: moves all that is durable from memory into segments, makes every use of the journal
+    /// void by a checkpoint, and deletes the file. The commit loop waits meanwhile. A crash on the way loses nothing: until the checkpoint
+    /// is durable the journal's files are as they were.
+    /// </summary>
+    /// <exception cref="IOException">The disk refused; the next call begins again.</exception>
+    public void Heal()
+    {
+        lock (_drainGate)
+        {
+            if (_isClosed || !CanHeal) return;
+            while (Drain())
+            {
+                // Until nothing is left.
+            }
+
+            _journal.GiveUpUses();
+            WriteCheckpoint();
+            _journal.Heal();
+        }
+    }
+
     /// <summary>Leaves nothing for the next start to replay.</summary>
     public void CloseCleanly()
     {

@@ -96,8 +96,11 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes of the journal files that hold something that is in no segment yet.</summary>
     public long JournalBytes => _journal.LiveBytes;
 
-    /// <summary>Why nothing can be appended until the log is opened again; null while it can.</summary>
+    /// <summary>Why nothing can be appended now; null while it can.</summary>
     public Exception? Broken => _journal.Broken;
+
+    /// <summary><see cref="Heal"/> can mend what is broken, and may.</summary>
+    public bool CanHeal => _journal.CanHeal && _options.HealAfterFault;
 
     /// <summary>The disk has less room than is kept in reserve.</summary>
     public bool IsFull => _isFull;
@@ -112,7 +115,7 @@ internal sealed partial class Log : IDisposable
     {
         if (Broken is { } broken)
         {
-            Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log cannot make records durable until it is opened again: {broken.Message}", broken));
+            Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log in {_options.Directory} cannot make records durable {(CanHeal ? "now" : "until it is opened again")}: {broken.Message}", broken));
             return 0;
         }
 

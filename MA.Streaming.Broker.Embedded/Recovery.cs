@@ -84,6 +84,7 @@ internal sealed class JournalScan
         scan.Decide(images);
         foreach (var stray in strays)
         {
+            if (stray.Loss is null) continue;
             scan.Damages.Add(new Damage(stray.Name, 0, stray.Loss));
             scan.LostAtEnd = Math.Max(scan.LostAtEnd, RecordsIn(fileBytes));
         }

@@ -84,6 +84,7 @@ internal static class BrokerSource
             CommitPolicy = settings.CommitPolicy,
             RetentionAge = settings.RetentionAge,
             TrustClock = settings.TrustClock,
+            HealAfterFault = settings.HealAfterFault,
             RetentionBytes = settings.RetentionBytes,
             SegmentBytesMax = settings.SegmentBytesMax,
             UndrainedBytesMax = settings.UndrainedBytesMax,

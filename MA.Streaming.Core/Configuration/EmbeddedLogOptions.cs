@@ -53,6 +53,10 @@ public sealed record EmbeddedLogOptions
     /// <summary>Bytes of recent records kept in memory for readers: 0 to 64 GiB, default 32 MiB. Older ones are read from segments.</summary>
     public long TailBytesMax { get; init; } = 32 << 20;
 
+    /// <summary>After a failed flush of the disk the log goes on in a new file when the disk is well again. Default true; false: it takes nothing
+    /// more until it is opened again.</summary>
+    public bool HealAfterFault { get; init; } = true;
+
     /// <summary>Free bytes of the disk below which writes are refused with RESOURCE_EXHAUSTED, so that what was acknowledged can still be
     /// moved into segments. Default 256 MiB.</summary>
     public long DiskReserveBytes { get; init; } = 256 << 20;
