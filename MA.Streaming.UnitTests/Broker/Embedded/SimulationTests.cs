@@ -179,6 +179,12 @@ public sealed class SimulationTests
         private void Step()
         {
             if (_failing) _disk.Fault = _random.Next(4) == 0 ? FaultOf(_random.Next(1, 12)) : null;
+            if (_log!.CanHeal && _random.Next(3) > 0)
+            {
+                Heal();
+                return;
+            }
+
             switch (_random.Next(100))
             {
                 case < 8: Change(); break;
@@ -195,8 +201,8 @@ public sealed class SimulationTests
         {
             var isFull = _random.Next(2) == 0;
 
-            // A failed flush of the journal ends all writing until the next start, so it is rare.
-            var spareJournal = _random.Next(10) > 0;
+            // After a failed flush of the journal nothing is written until it is mended, so it is rarer than others.
+            var spareJournal = _random.Next(4) > 0;
             return (call, path) =>
             {
                 if (call is DiskCall.Open || (spareJournal && call is DiskCall.Flush or DiskCall.FlushDirectory && (path.StartsWith("journal", StringComparison.Ordinal) || path.Length == 0))) return null;
@@ -204,6 +210,19 @@ public sealed class SimulationTests
                 Note($"{call} of {path} fails");
                 return isFull && call is DiskCall.Write or DiskCall.Create ? new DiskFullException("no room") : new IOException("input/output error");
             };
+        }
+
+        private void Heal()
+        {
+            Note("heal");
+            try
+            {
+                _log!.Heal();
+            }
+            catch (IOException exception)
+            {
+                Note($"not mended: {exception.Message}");
+            }
         }
 
         private void Change()
