@@ -12,7 +12,7 @@ internal sealed class ConsumerTests
     private const string Kafka = "MA.Streaming.Broker.Kafka";
 
     private readonly PackageFeed _feed = new();
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(3));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(5));
     private string _project = "";
 
     [OneTimeSetUp]

@@ -155,6 +155,17 @@ internal sealed class PackageTests
     public void ProtocolPackage_Files_IncludeTheProtocol() => Assert.That(
         _packages["MA.Streaming.Proto"].Files, Does.Contain("proto/ma/streaming/api/v1/api.proto").And.Contain("proto/ma/streaming/open_data/v1/open_data.proto"));
 
+    /// <summary>The analyzer that holds the public surface is silent about a library without these files.</summary>
+    [Test]
+    public void Libraries_WrittenByHand_ListTheirPublicSurface()
+    {
+        foreach (var project in Libraries().Where(project => Says(project, "IsProduct")))
+        {
+            Assert.That(SourceTree.Read($"{Path.GetDirectoryName(project)}/PublicAPI.Shipped.txt").Text, Does.StartWith("#nullable enable\n"), project);
+            Assert.That(SourceTree.Read($"{Path.GetDirectoryName(project)}/PublicAPI.Unshipped.txt").Text, Does.StartWith("#nullable enable\n"), project);
+        }
+    }
+
     private static string[] Libraries() =>
     [
         .. SourceTree.Files.Where(path => path.EndsWith(".csproj", StringComparison.Ordinal) && path.StartsWith("MA.", StringComparison.Ordinal)
