@@ -5,8 +5,8 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.Hosting.Wire.HealthV1;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.KeyGenerator;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Tool;
