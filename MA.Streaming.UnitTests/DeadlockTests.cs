@@ -2,6 +2,7 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Configs;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 
@@ -34,8 +35,7 @@ internal sealed class DeadlockTests
         using var read = await api.OpenReadAsync(connection);
         var large = new string('x', 400_000);
         for (var i = 0; i < 20; i++) await api.WriteAsync("Car", "", large);
-        Assert.That(
-            SpinWait.SpinUntil(() => Gauges.Read("stream_api_reads_behind") > 0, TimeSpan.FromSeconds(10)), Is.True, "the read never blocked");
+        await Until.TrueAsync(() => Gauges.Read("stream_api_reads_behind") > 0);
 
         var started = TimeProvider.System.GetTimestamp();
         var closed = await api.Connections.CloseConnectionAsync(new CloseConnectionRequest { Connection = connection }).ResponseAsync.WithDeadline();

@@ -7,6 +7,7 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
 using MA.Streaming.Core.Routing;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NSubstitute;
 using NUnit.Framework;
@@ -124,7 +125,7 @@ internal sealed class StreamApiTests
 
     [TestCase(true)]
     [TestCase(false)]
-    public void StreamingApiClient_Providers_DecideLogAndShutdown(bool logs)
+    public async Task StreamingApiClient_Providers_DecideLogAndShutdown(bool logs)
     {
         var directory = Directory.CreateTempSubdirectory("stream-api-test");
         try
@@ -134,15 +135,15 @@ internal sealed class StreamApiTests
             StreamingApiClient.Initialise(
                 new StreamingApiConfiguration(brokerUrl: "memory:"), source, checker, new LoggingDirectoryProvider(logs ? directory.FullName : ""));
             Assert.That(StreamingApiClient.Initialised, Is.True);
-            source.Provide().Cancel();
-            Assert.That(SpinWait.SpinUntil(() => !StreamingApiClient.Initialised, TimeSpan.FromSeconds(10)), Is.True, "cancelling the source means Shutdown");
+            await source.Provide().CancelAsync();
+            await Until.TrueAsync(() => !StreamingApiClient.Initialised);
             Assert.That(checker.ReceivedCalls(), Is.Empty, "it is asked for Kafka addresses only");
             Assert.That(directory.GetFiles(), logs ? Is.Not.Empty : Is.Empty);
         }
         finally
         {
             StreamingApiClient.Shutdown();
-            Assert.That(SpinWait.SpinUntil(() => TryDelete(directory), TimeSpan.FromSeconds(10)), Is.True);
+            await Until.TrueAsync(() => TryDelete(directory));
         }
     }
 

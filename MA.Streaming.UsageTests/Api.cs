@@ -3,6 +3,7 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Local;
 using MA.Streaming.Proto.Client.Remote;
+using MA.Streaming.TestSupport;
 
 namespace MA.Streaming.UsageTests;
 
@@ -23,8 +24,8 @@ internal static class Api
         var options = StreamingApiServerOptions.From(configuration);
         options.PrometheusMetricPort = 0;
         _server = new StreamingApiServer(options);
-        await _server.StartAsync().InTime();
-        await _server.WaitUntilReadyAsync().InTime();
+        await _server.StartAsync().WithDeadline(30);
+        await _server.WaitUntilReadyAsync().WithDeadline(30);
         RemoteStreamingApiClient.Initialise(new Uri(_server.Addresses.Single()).Authority);
     }
 

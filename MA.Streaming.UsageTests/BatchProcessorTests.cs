@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using MA.Streaming.Core;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;
@@ -28,12 +29,12 @@ public sealed class BatchProcessorTests
             timeWindowSize: 1);
 
         for (var i = 0; i < Items; i++) processor.Add(i);
-        await all.Task.InTime();
+        await all.Task.WithDeadline(30);
 
         Assert.That(processed, Is.EqualTo(Enumerable.Range(0, Items)));
         Assert.That(largest, Is.InRange(1, 100));
         await stop.CancelAsync();
-        await processor.Completion.InTime();
+        await processor.Completion.WithDeadline(30);
     }
 
     [Test]
@@ -51,8 +52,8 @@ public sealed class BatchProcessorTests
 
         processor.Add("packet");
 
-        Assert.That(await seen.Task.InTime(), Is.EqualTo("packet"));
+        Assert.That(await seen.Task.WithDeadline(30), Is.EqualTo("packet"));
         await stop.CancelAsync();
-        await processor.Completion.InTime();
+        await processor.Completion.WithDeadline(30);
     }
 }

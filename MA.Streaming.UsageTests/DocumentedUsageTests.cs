@@ -5,6 +5,7 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;
@@ -24,7 +25,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
     [SetUp]
     public async Task Start()
     {
-        _deadline = Deadline.Source();
+        _deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         await Api.StartAsync(overNetwork, batchingResponses: true);
     }
 
@@ -46,7 +47,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         await writer.WriteDataPacketAsync(new WriteDataPacketRequest
         {
             Detail = new DataPacketDetails { DataSource = DataSource, Message = new Packet { Type = "Lap", SessionKey = "another", Id = 1 } },
-        }).ResponseAsync.InTime();
+        }).ResponseAsync.WithDeadline(30);
         await writer.WriteDataPacketAsync(new WriteDataPacketRequest
         {
             Detail = new DataPacketDetails
@@ -60,7 +61,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
                     Content = new PeriodicDataPacket { StartTime = 1, Interval = 100 }.ToByteString(),
                 },
             },
-        }).ResponseAsync.InTime();
+        }).ResponseAsync.WithDeadline(30);
 
         var connection = Connect(new ConnectionDetails { DataSource = DataSource, SessionKey = session.SessionKey });
         var packets = await ReadAsync(connection, 1);
@@ -116,8 +117,8 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         var sessions = Api.GetSessionManagementClient();
         using var starts = sessions.GetSessionStartNotification(new GetSessionStartNotificationRequest { DataSource = DataSource }, cancellationToken: Token);
         using var stops = sessions.GetSessionStopNotification(new GetSessionStopNotificationRequest { DataSource = DataSource }, cancellationToken: Token);
-        await starts.ResponseHeadersAsync.InTime();
-        await stops.ResponseHeadersAsync.InTime();
+        await starts.ResponseHeadersAsync.WithDeadline(30);
+        await stops.ResponseHeadersAsync.WithDeadline(30);
 
         var key = sessions.CreateSession(new CreateSessionRequest { DataSource = DataSource }).SessionKey;
         Assert.That(await starts.ResponseStream.MoveNext(Token));
@@ -172,10 +173,10 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             {
                 var request = new WriteDataPacketsRequest();
                 for (var j = 0; j < packetsAMessage; j++) request.Details.Add(Detail("Stream1", ++id));
-                await call.RequestStream.WriteAsync(request).InTime();
+                await call.RequestStream.WriteAsync(request).WithDeadline(30);
             }
 
-            await call.RequestStream.CompleteAsync().InTime();
+            await call.RequestStream.CompleteAsync().WithDeadline(30);
             return call;
         }
     }
@@ -184,9 +185,9 @@ public sealed class DocumentedUsageTests(bool overNetwork)
     public async Task ClientStream_WhoseResponseIsAwaited_AnswersOnceDurable()
     {
         using var call = Api.GetPacketWriterClient().WriteDataPackets(cancellationToken: Token);
-        await call.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).InTime();
-        await call.RequestStream.CompleteAsync().InTime();
-        Assert.That(await call.ResponseAsync.InTime(), Is.Not.Null);
+        await call.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).WithDeadline(30);
+        await call.RequestStream.CompleteAsync().WithDeadline(30);
+        Assert.That(await call.ResponseAsync.WithDeadline(30), Is.Not.Null);
         Assert.That((await ReadAsync(Connect(new ConnectionDetails { DataSource = DataSource }), 2)).Select(p => p.Packet.Id), Is.EqualTo([1, 2]));
     }
 
@@ -199,11 +200,11 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             Type = "SystemStatusMessage",
             Content = new SystemStatusMessage { Service = "logger", DataSource = DataSource, Type = SystemStatusType.Heartbeat }.ToByteString(),
         };
-        await writer.WriteInfoPacketAsync(new WriteInfoPacketRequest { Message = packet, Type = InfoType.SystemStatus }).ResponseAsync.InTime();
+        await writer.WriteInfoPacketAsync(new WriteInfoPacketRequest { Message = packet, Type = InfoType.SystemStatus }).ResponseAsync.WithDeadline(30);
         using var call = writer.WriteInfoPackets(cancellationToken: Token);
-        await call.RequestStream.WriteAsync(new WriteInfoPacketsRequest { Message = packet, Type = InfoType.SystemStatus }).InTime();
-        await call.RequestStream.CompleteAsync().InTime();
-        Assert.That(await call.ResponseAsync.InTime(), Is.Not.Null);
+        await call.RequestStream.WriteAsync(new WriteInfoPacketsRequest { Message = packet, Type = InfoType.SystemStatus }).WithDeadline(30);
+        await call.RequestStream.CompleteAsync().WithDeadline(30);
+        Assert.That(await call.ResponseAsync.WithDeadline(30), Is.Not.Null);
     }
 
     [Test]
@@ -305,12 +306,12 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             },
             token);
 
-        await allRead.Task.InTime();
+        await allRead.Task.WithDeadline(30);
         Assert.That(reading.IsCompleted, Is.False, "a read stays open until somebody ends it");
         var closed = await Api.GetConnectionManagerClient()
-            .CloseConnectionAsync(new CloseConnectionRequest { Connection = connection }).ResponseAsync.InTime();
+            .CloseConnectionAsync(new CloseConnectionRequest { Connection = connection }).ResponseAsync.WithDeadline(30);
         Assert.That(closed.Success);
-        Assert.That(await reading.InTime(), Is.EqualTo((10, StatusCode.OK)));
+        Assert.That(await reading.WithDeadline(30), Is.EqualTo((10, StatusCode.OK)));
     }
 
     [Test]
@@ -374,7 +375,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
                     SessionKey = "session",
                     Message = new Packet { Type = "PeriodicData", SessionKey = "session", Content = ByteString.CopyFromUtf8(content) },
                 },
-            }).ResponseAsync.InTime();
+            }).ResponseAsync.WithDeadline(30);
         }
 
         var connection = Connect(new ConnectionDetails { DataSource = DataSource, SessionKey = "session", Streams = { "Telemetry" } });
@@ -446,7 +447,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             await writer.WriteDataPacketAsync(new WriteDataPacketRequest
             {
                 Detail = new DataPacketDetails { DataSource = "Car 44", Message = new Packet { Type = "PeriodicData" } },
-            }).ResponseAsync.InTime();
+            }).ResponseAsync.WithDeadline(30);
             Assert.Fail("a space is not allowed in the name of a data source");
         }
         catch (RpcException ex) when (ex.StatusCode == StatusCode.InvalidArgument)
@@ -479,9 +480,9 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         Assert.That(invalid.Status.Detail, Does.Contain("include_parameters").And.Contain("'('"));
 
         var stream = writer.WriteDataPackets();
-        await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).InTime();
-        await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { new DataPacketDetails { DataSource = DataSource } } }).InTime();
-        var refused = await Assert.ThrowsAsync<RpcException>(() => stream.ResponseAsync.InTime());
+        await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { Detail("", 1), Detail("", 2) } }).WithDeadline(30);
+        await stream.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { new DataPacketDetails { DataSource = DataSource } } }).WithDeadline(30);
+        var refused = await Assert.ThrowsAsync<RpcException>(() => stream.ResponseAsync.WithDeadline(30));
         Assert.That(refused!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(refused.Trailers.GetValue("durable-packets"), Is.EqualTo("2"));
 
@@ -501,7 +502,7 @@ public sealed class DocumentedUsageTests(bool overNetwork)
         using var call = Api.GetPacketReaderClient().ReadPackets(new ReadPacketsRequest { Connection = connection }, cancellationToken: stop.Token);
         var next = call.ResponseStream.MoveNext(CancellationToken.None);
         await stop.CancelAsync();
-        var cancelled = await Assert.ThrowsAsync<RpcException>(() => next.InTime());
+        var cancelled = await Assert.ThrowsAsync<RpcException>(() => next.WithDeadline(30));
         Assert.That(cancelled!.StatusCode, Is.EqualTo(StatusCode.Cancelled));
     }
 
@@ -515,9 +516,9 @@ public sealed class DocumentedUsageTests(bool overNetwork)
             batch => call.RequestStream.WriteAsync(new WriteDataPacketsRequest { Details = { batch } }), stop, batchSize: 100, timeWindowSize: 5);
         for (var id = 1UL; id <= Count; id++) processor.Add(Detail("", id));
         await stop.CancelAsync();
-        await processor.Completion.InTime();
-        await call.RequestStream.CompleteAsync().InTime();
-        await call.ResponseAsync.InTime();
+        await processor.Completion.WithDeadline(30);
+        await call.RequestStream.CompleteAsync().WithDeadline(30);
+        await call.ResponseAsync.WithDeadline(30);
 
         var packets = await ReadAsync(Connect(new ConnectionDetails { DataSource = DataSource }), Count);
         Assert.That(packets.Select(p => p.Packet.Id), Is.EqualTo(Enumerable.Range(1, Count)));

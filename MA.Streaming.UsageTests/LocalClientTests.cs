@@ -6,6 +6,7 @@ using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Routing;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;
@@ -42,7 +43,7 @@ public sealed class LocalClientTests
         var next = read.ResponseStream.MoveNext(CancellationToken.None);
 
         provider.Provide().Cancel();
-        var ended = await Assert.ThrowsAsync<RpcException>(() => next.InTime());
+        var ended = await Assert.ThrowsAsync<RpcException>(() => next.WithDeadline(30));
         Assert.That(ended!.StatusCode, Is.EqualTo(StatusCode.Unavailable), "cancelling the provided source means Shutdown");
         Assert.That(StreamingApiClient.Initialised, Is.False);
     }

@@ -12,6 +12,7 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.KeyGenerator;
 using MA.Streaming.Proto.Client.Remote;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

@@ -4,6 +4,7 @@ using Grpc.Core;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Hosting;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -37,7 +38,7 @@ internal sealed class DrainTests
         var connection = (await server.Connections.NewConnectionAsync(new() { Details = new() { DataSource = "Other" } }, cancellationToken: Limit)).Connection;
         using var read = server.Reader.ReadPackets(new() { Connection = connection }, cancellationToken: Limit);
         await read.ResponseHeadersAsync.WaitAsync(Limit);
-        broker.Hold();
+        broker.HoldAll();
         using var stream = server.Writer.WriteDataPackets(cancellationToken: Limit);
         await stream.RequestStream.WriteAsync(new() { Details = { Detail("Car", "", TextPacket("second")) } }, Limit);
         await stream.RequestStream.CompleteAsync().WaitAsync(Limit);
@@ -53,7 +54,7 @@ internal sealed class DrainTests
         Assert.That((await server.Diagnostics.GetAsync("/healthz/live", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.OK));
         Assert.That(stopping.IsCompleted, Is.False);
 
-        broker.Release();
+        broker.ReleaseAll();
         await stream.ResponseAsync.WaitAsync(Limit);
         await unary.ResponseAsync.WaitAsync(Limit);
         await stopping.WaitAsync(Limit);
@@ -71,7 +72,7 @@ internal sealed class DrainTests
             options.Broker = broker;
             options.DrainTimeoutSeconds = 1;
         });
-        broker.Hold();
+        broker.HoldAll();
         using var unary = server.Writer.WriteDataPacketAsync(new() { Detail = Detail("Car", "", TextPacket("x")) }, cancellationToken: Limit);
         await broker.HeldAsync(1, Limit);
 
@@ -79,7 +80,7 @@ internal sealed class DrainTests
         await server.Server.StopAsync(Limit);
         Assert.That(TimeProvider.System.GetElapsedTime(begun), Is.InRange(TimeSpan.FromSeconds(0.9), TimeSpan.FromSeconds(6)));
         await FailureOfAsync(() => unary.ResponseAsync.WaitAsync(Limit));
-        broker.Release();
+        broker.ReleaseAll();
     }
 
     [Test]
@@ -112,14 +113,14 @@ internal sealed class DrainTests
             options.Broker = broker;
             options.DrainTimeoutSeconds = 20;
         });
-        broker.Hold();
+        broker.HoldAll();
         using var unary = server.Writer.WriteDataPacketAsync(new() { Detail = Detail("Car", "", TextPacket("x")) }, cancellationToken: Limit);
         await broker.HeldAsync(1, Limit);
         using var hurry = new CancellationTokenSource();
         var stopping = server.Server.StopAsync(hurry.Token);
         await hurry.CancelAsync();
         await stopping.WaitAsync(TimeSpan.FromSeconds(10), Limit);
-        broker.Release();
+        broker.ReleaseAll();
     }
 
     private async Task<bool> ConnectsAsync(Uri address)

@@ -11,6 +11,7 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
 using MA.Streaming.Hosting;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -157,7 +158,7 @@ internal sealed class HostTests
     [Test]
     public async Task MapStreamingApi_AspNetCoreApplication_ServesOnItsPortBesideItsOwn()
     {
-        var broker = new GatedBroker(new MemoryBroker()) { FailWatermarks = true };
+        var broker = new GatedBroker(new MemoryBroker()) { WatermarksFail = () => GatedBroker.Injected() };
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
@@ -187,7 +188,7 @@ internal sealed class HostTests
         Assert.That(await http.GetStringAsync("/own", Limit), Is.EqualTo("the application's"));
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
 
-        broker.FailWatermarks = false;
+        broker.WatermarksFail = null;
         await server.WaitUntilReadyAsync(Limit);
         Assert.That((await sessions.CreateSessionAsync(new() { DataSource = "Car" }, cancellationToken: Limit)).Success, Is.True);
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -244,12 +245,12 @@ internal sealed class HostTests
     public async Task Stop_InTheMiddleOfTheStart_LeavesNoPortOpen()
     {
         await using var inner = new MemoryBroker();
-        var broker = new GatedBroker(inner) { FailWatermarks = true }; // The first try takes its second.
+        var broker = new GatedBroker(inner) { WatermarksFail = () => GatedBroker.Injected() }; // The first try takes its second.
         var options = NetworkServer.OnFreePorts();
         options.Broker = broker;
         await using var server = new StreamingApiServer(options);
         var starting = server.StartAsync(Limit);
-        await Until.TrueAsync(() => Task.FromResult(server.DiagnosticsAddresses.Count > 0), Limit);
+        await Until.TrueAsync(() => server.DiagnosticsAddresses.Count > 0, Limit);
         var port = new Uri(server.DiagnosticsAddresses.Single()).Port;
         await server.StopAsync(Limit);
         await Assert.CatchAsync<OperationCanceledException>(() => starting);

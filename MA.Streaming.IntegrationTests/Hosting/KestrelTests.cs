@@ -8,8 +8,8 @@ using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -104,7 +104,7 @@ internal sealed class KestrelTests
         using var channel = OneConnection(server.Address);
         var writer = new PacketWriterService.PacketWriterServiceClient(channel);
         await WriteAsync(writer, "Car", "first"); // The topic is there.
-        broker.Hold();
+        broker.HoldAll();
         var calls = Enumerable.Range(0, streams).Select(_ => writer.WriteDataPackets(cancellationToken: Limit)).ToArray();
         var message = new WriteDataPacketsRequest { Details = { Detail("Car", "", TextPacket(new string('x', 64 << 10))) } };
         var pushing = calls.Select(call => PushAsync(call.RequestStream, message, 16)).ToArray();
@@ -118,7 +118,7 @@ internal sealed class KestrelTests
         }
 
         Assert.That(pushing.Any(push => push.IsCompleted), Is.False, "the streams wait");
-        broker.Release();
+        broker.ReleaseAll();
         await Task.WhenAll(pushing).WaitAsync(Limit);
         foreach (var call in calls) await call.ResponseAsync.WaitAsync(Limit);
         Assert.That((await inner.GetWatermarksAsync([new("Car", 0)], Limit)).Single().High, Is.EqualTo(1 + (streams * 16)));
@@ -214,22 +214,22 @@ internal sealed class KestrelTests
                 options.KeepAlivePingTimeout = TimeSpan.FromSeconds(1);
             });
         await WriteAsync(server.Writer, "Car", "x");
-        await using var proxy = new SilentProxy(server.Address);
-        using var channel = server.OpenChannel(proxy.Address);
+        await using var proxy = new Proxy(new Uri(server.Address).Authority);
+        using var channel = server.OpenChannel($"http://{proxy.Address}");
         var connections = new ConnectionManagerService.ConnectionManagerServiceClient(channel);
         var connection = (await connections.NewConnectionAsync(new() { Details = new() { DataSource = "Car" } }, cancellationToken: Limit)).Connection;
         using var read = new PacketReaderService.PacketReaderServiceClient(channel).ReadPackets(new() { Connection = connection }, cancellationToken: Limit);
         Assert.That(await read.ResponseStream.MoveNext(Limit), Is.True);
-        await broker.ReadsAsync(1, Limit);
+        await broker.OpenReadsAsync(1, Limit);
         Assert.That(await server.Diagnostics.GetStringAsync("/metrics", Limit), Does.Contain("\nstream_api_reads_open 1\n"));
 
         // While it answers pings it is not cut off, though it says nothing.
         await Task.Delay(TimeSpan.FromSeconds(4), Limit);
-        await broker.ReadsAsync(1, Limit);
+        await broker.OpenReadsAsync(1, Limit);
 
-        proxy.GoSilent();
+        proxy.FallSilent();
         var silent = TimeProvider.System.GetTimestamp();
-        await broker.ReadsAsync(0, Limit);
+        await broker.OpenReadsAsync(0, Limit);
         Assert.That(TimeProvider.System.GetElapsedTime(silent), Is.LessThan(TimeSpan.FromSeconds(10)));
         await Until.TrueAsync(
             async () => (await server.Diagnostics.GetStringAsync("/metrics", Limit)).Contains("\nstream_api_reads_open 0\n", StringComparison.Ordinal), Limit);

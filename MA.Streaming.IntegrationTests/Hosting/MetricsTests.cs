@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.RegularExpressions;
 using MA.Streaming.IntegrationTests.Samples;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

@@ -6,9 +6,9 @@ using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Routing;
 using MA.Streaming.Hosting;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.Proto.Core.Abstractions;
 using MA.Streaming.Proto.ServerComponent;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

@@ -7,6 +7,7 @@ using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Kafka;
@@ -74,17 +75,13 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
             }
         }, token);
         await writing;
-        while (true)
-        {
-            var acknowledged = _outcomes.Where(outcome => outcome.Value == StatusCode.OK).Select(outcome => outcome.Key);
-            lock (seen)
+        await Until.TrueAsync(
+            async () =>
             {
-                if (acknowledged.All(seen.Contains)) break;
-            }
-
-            if (reading.IsCompleted) await reading;
-            await Task.Delay(50, token);
-        }
+                if (reading.IsCompleted) await reading;
+                lock (seen) return _outcomes.Where(outcome => outcome.Value == StatusCode.OK).All(outcome => seen.Contains(outcome.Key));
+            },
+            token);
 
         await server.CloseAsync(connection, token);
         await stop.CancelAsync();
@@ -121,11 +118,13 @@ internal sealed class CheckedTraffic(StreamServer server, string dataSource, int
         }
 
         await writing;
-        while (!_outcomes.Where(outcome => outcome.Value == StatusCode.OK).All(outcome => had.ContainsKey(outcome.Key)))
-        {
-            if (reading.Find(each => each.IsCompleted) is { } ended) await ended;
-            await Task.Delay(50, token);
-        }
+        await Until.TrueAsync(
+            async () =>
+            {
+                if (reading.Find(each => each.IsCompleted) is { } ended) await ended;
+                return _outcomes.Where(outcome => outcome.Value == StatusCode.OK).All(outcome => had.ContainsKey(outcome.Key));
+            },
+            token);
 
         foreach (var close in closing) await close();
         await Task.WhenAll(reading);

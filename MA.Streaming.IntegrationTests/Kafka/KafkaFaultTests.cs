@@ -5,6 +5,7 @@ using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -94,7 +95,7 @@ public sealed class KafkaFaultTests
         for (var broker = 1; broker <= brokers; broker++)
         {
             turns[broker - 1].SetResult();
-            while (traffic.Settled < Packets * (broker - 1) / brokers + Packets / 50) await Task.Delay(10, Limit);
+            await Until.TrueAsync(() => traffic.Settled >= Packets * (broker - 1) / brokers + Packets / 50, Limit);
             await _cluster.BrokerAsync(broker, "kill");
             Assert.That(traffic.Settled, Is.LessThan(Packets * broker / brokers), "the fault came too late");
             await Task.Delay(TimeSpan.FromSeconds(4), Limit);
@@ -150,7 +151,7 @@ public sealed class KafkaFaultTests
             async traffic =>
             {
                 // While much is written to brokers that stand still three quarters of the time, each by itself.
-                while (traffic.Settled < Packets * 3 / 5) await Task.Delay(10, Limit);
+                await Until.TrueAsync(() => traffic.Settled >= Packets * 3 / 5, Limit);
                 await end.CancelAsync();
                 await pulsing;
             });
@@ -186,7 +187,7 @@ public sealed class KafkaFaultTests
         var (heap, workingSet) = Memory();
         var writing = traffic.WriteAsync(Limit);
         var reading = traffic.ReadAsync(writing, Limit);
-        while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
+        await Until.TrueAsync(() => traffic.Settled >= Packets / 5, Limit);
         await EveryBrokerAsync("pause");
         var (settled, issued) = (traffic.Settled, -1);
         try
@@ -241,14 +242,14 @@ public sealed class KafkaFaultTests
         var (heapNow, workingSetNow) = Memory();
         pause.SetResult();
         var most = workingSetNow;
-        var all = Task.WhenAll(slow);
-        while (!all.IsCompleted)
-        {
-            most = Math.Max(most, Environment.WorkingSet);
-            await Task.WhenAny(all, Task.Delay(TimeSpan.FromMilliseconds(50), Limit));
-        }
-
-        await all;
+        await Until.DoneAsync(
+            Task.WhenAll(slow),
+            () =>
+            {
+                most = Math.Max(most, Environment.WorkingSet);
+                return Task.CompletedTask;
+            },
+            Limit);
         TestContext.Out.WriteLine($"heap {heap >> 20} to {heapNow >> 20} MiB, working set {workingSet >> 20} to {workingSetNow >> 20}, then {most >> 20} MiB");
         using (Assert.EnterMultipleScope())
         {
@@ -312,18 +313,8 @@ public sealed class KafkaFaultTests
         AssertFailure(await end.WaitAsync(Limit), StatusCode.OutOfRange, _dataSource, "deleted");
 
         // The first write may still meet the topic that is gone; it says so, and the next one makes it anew.
-        while (true)
-        {
-            try
-            {
-                await server.WriteTextAsync(_dataSource, "", "anew", Limit);
-                break;
-            }
-            catch (RpcException exception) when (exception.StatusCode == StatusCode.Unavailable)
-            {
-                await Task.Delay(100, Limit);
-            }
-        }
+        await Until.SucceedsAsync<RpcException>(
+            () => server.WriteTextAsync(_dataSource, "", "anew", Limit), exception => exception.StatusCode == StatusCode.Unavailable, Limit);
 
         using var again = await server.ReadAsync(new() { DataSource = _dataSource }, Limit);
         Assert.That(await again.TextsAsync(1), Is.EqualTo(new[] { "anew" }));
@@ -386,18 +377,11 @@ public sealed class KafkaFaultTests
         // With the rights it needs the same broker writes and reads.
         foreach (var operation in new[] { "Read", "Write" })
             await _cluster.ToolAsync("acls", "--add", "--allow-principal", "User:reader", "--operation", operation, "--topic", _dataSource);
-        while (true)
-        {
-            try
-            {
-                await broker.AppendAsync(new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), Google.Protobuf.MessageExtensions.ToByteArray(TextPacket("mine"))), Limit);
-                break;
-            }
-            catch (Core.Broker.BrokerException exception) when (exception.Error == Core.Broker.BrokerError.Denied)
-            {
-                await Task.Delay(100, Limit);
-            }
-        }
+        await Until.SucceedsAsync<Core.Broker.BrokerException>(
+            () => broker.AppendAsync(
+                new(_dataSource, 0), new(default(ReadOnlyMemory<byte>), Google.Protobuf.MessageExtensions.ToByteArray(TextPacket("mine"))), Limit).AsTask(),
+            exception => exception.Error == Core.Broker.BrokerError.Denied,
+            Limit);
 
         Assert.That((await broker.StoredAsync(new(_dataSource, 0), Limit)).Select(record => record.Text), Is.EqualTo(new[] { "theirs", "mine" }));
     }
@@ -433,7 +417,7 @@ public sealed class KafkaFaultTests
         var traffic = new CheckedTraffic(server, _dataSource, Writers, Packets);
         var writing = traffic.WriteAsync(Limit);
         var reading = traffic.ReadAsync(writing, Limit);
-        while (traffic.Settled < Packets / 5) await Task.Delay(10, Limit);
+        await Until.TrueAsync(() => traffic.Settled >= Packets / 5, Limit);
         await strike();
         var settled = traffic.Settled;
         await mend(traffic);

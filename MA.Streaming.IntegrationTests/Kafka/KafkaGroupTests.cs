@@ -6,6 +6,7 @@ using MA.Streaming.API;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 using TopicPartition = Confluent.Kafka.TopicPartition;
@@ -30,14 +31,7 @@ public sealed class KafkaGroupTests
     private ConnectionDetails Details => new() { DataSource = _dataSource, Streams = { "one", "two" }, ExcludeMainStream = true, ConsumerGroup = _group };
 
     [OneTimeSetUp]
-    public async Task Connect()
-    {
-        _servers = TestKafka.Servers;
-        await using (TestKafka.Open(_servers))
-        {
-            // Only to see that the native library is there.
-        }
-    }
+    public void Connect() => _servers = TestKafka.Servers;
 
     [SetUp]
     public void Begin()
@@ -66,7 +60,7 @@ public sealed class KafkaGroupTests
             await read.TakeAsync(13);
 
             // While it is read: within a second.
-            await Until.TrueAsync(() => Task.FromResult(Committed("one") == 10 && Committed("two") == 3), Limit);
+            await Until.TrueAsync(() => Committed("one") == 10 && Committed("two") == 3, Limit);
             await WriteAsync(server, "one", 10, 1);
             await read.NextAsync();
             await server.CloseAsync(read.Connection, Limit);
@@ -74,7 +68,7 @@ public sealed class KafkaGroupTests
         }
 
         // And at the end, which a read does not wait for longer than a second.
-        await Until.TrueAsync(() => Task.FromResult(Committed("one") == 11), Limit);
+        await Until.TrueAsync(() => Committed("one") == 11, Limit);
         Assert.That(Committed("two"), Is.EqualTo(3));
     }
 
@@ -118,10 +112,10 @@ public sealed class KafkaGroupTests
             }
         });
         var collecting = CollectAsync(read, had);
-        await Until.TrueAsync(() => Task.FromResult(MembersOf(_group) == 2), Limit);
+        await Until.TrueAsync(() => MembersOf(_group) == 2, Limit);
         await WriteAsync(server, "one", 5, 5);
         await WriteAsync(server, "two", 5, 5);
-        await Until.TrueAsync(() => Task.FromResult(CountOf(had) >= 10), Limit);
+        await Until.TrueAsync(() => CountOf(had) >= 10, Limit);
         Assert.That(had, Is.EquivalentTo(Expected(5, 10)), "every packet once");
 
         // It dies without a word: Kafka gives it up after its session timeout. What it had it had not committed.
@@ -130,7 +124,7 @@ public sealed class KafkaGroupTests
         other.Dispose();
         await WriteAsync(server, "one", 10, 1);
         await WriteAsync(server, "two", 10, 1);
-        await Until.TrueAsync(() => Task.FromResult(Has(had, Expected(10, 11))), Limit);
+        await Until.TrueAsync(() => Has(had, Expected(10, 11)), Limit);
         await server.CloseAsync(read.Connection, Limit);
         await collecting.WaitAsync(Limit);
     }

@@ -7,6 +7,7 @@ using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 using TopicPartition = Confluent.Kafka.TopicPartition;

@@ -6,6 +6,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -22,12 +23,12 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.Hold();
+        broker.HoldAll();
         var write = server.WriteTextAsync(DataSource, "one", "hello", Limit);
         await broker.HeldAsync(1, Limit);
         Assert.That(write.IsCompleted, Is.False);
 
-        broker.Release();
+        broker.ReleaseAll();
         await write.WaitAsync(Limit);
         Assert.That(await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit), Has.Count.EqualTo(1));
     }
@@ -37,14 +38,14 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.Hold();
+        broker.HoldAll();
         using var call = server.Writer.WriteDataPackets(cancellationToken: Limit);
         for (var i = 0; i < 3; i++) await call.RequestStream.WriteAsync(Request(DataSource, "one", $"{i}"), Limit);
         await call.RequestStream.CompleteAsync().WaitAsync(Limit);
         await broker.HeldAsync(3, Limit);
         Assert.That(call.ResponseAsync.IsCompleted, Is.False);
 
-        broker.Release();
+        broker.ReleaseAll();
         await call.ResponseAsync.WaitAsync(Limit);
         Assert.That((await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit)).Select(r => r.Text), Is.EqualTo(new[] { "0", "1", "2" }));
     }
@@ -91,7 +92,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.FailOn = record => Packet.Parser.ParseFrom(record.Value!.Value.Span).Content.ToStringUtf8() == "2";
+        broker.AppendFails = (_, record) => Packet.Parser.ParseFrom(record.Value!.Value.Span).Content.ToStringUtf8() == "2" ? GatedBroker.Injected() : null;
         using var call = server.Writer.WriteDataPackets(cancellationToken: Limit);
         for (var i = 0; i < 5; i++) await TryWriteAsync(call, Request(DataSource, "one", $"{i}"));
         await TryCompleteAsync(call);
@@ -104,7 +105,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     [Test]
     public async Task WriteDataPacket_BrokerUnreachable_IsUnavailableAndSaysWhereAndWhy()
     {
-        var broker = new GatedBroker(await NewBrokerAsync()) { FailOn = _ => true };
+        var broker = new GatedBroker(await NewBrokerAsync()) { AppendFails = (_, _) => GatedBroker.Injected() };
         var server = await StartAsync(Configure(), broker);
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", "x", Limit));
@@ -114,7 +115,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     [Test]
     public async Task WriteDataPacket_BrokerFull_IsResourceExhausted()
     {
-        var broker = new GatedBroker(await NewBrokerAsync()) { FailOn = _ => true, FailWith = BrokerError.Full };
+        var broker = new GatedBroker(await NewBrokerAsync()) { AppendFails = (_, _) => GatedBroker.Injected(BrokerError.Full) };
         var server = await StartAsync(Configure(), broker);
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", "x", Limit));
@@ -128,7 +129,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         var essentials = $"{DataSource}_essential";
-        broker.FailOnTopic = topic => topic == essentials == essentialsFail;
+        broker.AppendFails = (target, _) => (target.Topic == essentials == essentialsFail) ? GatedBroker.Injected() : null;
 
         var failure = await FailureOfAsync(() => server.WriteAsync(DataSource, "one", TextPacket("x", essential: true), Limit));
         var stream = PlaceOf(DataSource, "one").ToString();
@@ -141,10 +142,10 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { WriteTimeout = TimeSpan.FromMilliseconds(100) }), broker);
-        broker.Hold();
+        broker.HoldAll();
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", "x", Limit));
-        broker.Release();
+        broker.ReleaseAll();
         AssertFailure(failure, StatusCode.ResourceExhausted, PlaceOf(DataSource, "one").ToString(), "0.1 s");
     }
 
@@ -153,12 +154,12 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.Hold();
+        broker.HoldAll();
         var deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddMilliseconds(200);
 
         var failure = await FailureOfAsync(async () => await server.Writer.WriteDataPacketAsync(
             new WriteDataPacketRequest { Detail = Detail(DataSource, "one", TextPacket("x")) }, deadline: deadline, cancellationToken: Limit));
-        broker.Release();
+        broker.ReleaseAll();
         Assert.That(failure.StatusCode, Is.EqualTo(StatusCode.DeadlineExceeded));
     }
 
@@ -167,14 +168,14 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { PendingBytesMax = 10_000 }), broker);
-        broker.Hold();
+        broker.HoldAll();
         var waiting = Enumerable.Range(0, 3).Select(_ => server.WriteTextAsync(DataSource, "one", new string('x', 3_000), Limit)).ToList();
         await broker.HeldAsync(3, Limit);
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", new string('x', 3_000), Limit));
         AssertFailure(failure, StatusCode.ResourceExhausted, "10000");
 
-        broker.Release();
+        broker.ReleaseAll();
         await Task.WhenAll(waiting).WaitAsync(Limit);
         await server.WriteTextAsync(DataSource, "one", new string('x', 3_000), Limit);
         Assert.That(await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit), Has.Count.EqualTo(4));
@@ -282,14 +283,14 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
         if (Transport != Transport.InProcess) return;
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.Hold();
+        broker.HoldAll();
         using (var call = server.Writer.WriteDataPackets(cancellationToken: Limit))
         {
             for (var i = 0; i < 20; i++) await call.RequestStream.WriteAsync(Request(DataSource, "one", $"{i}"), Limit);
             await call.RequestStream.CompleteAsync().WaitAsync(Limit);
         }
 
-        broker.Release();
+        broker.ReleaseAll();
         var stored = await broker.StoredAsync(PlaceOf(DataSource, "one"), 20, Limit);
         Assert.That(stored.Select(r => r.Text), Is.EqualTo(Enumerable.Range(0, 20).Select(i => $"{i}")));
     }
@@ -312,13 +313,14 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.HoldTopics();
+        var created = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        broker.BeforeEnsure = _ => created.Task;
         using var call = server.Writer.WriteDataPackets(cancellationToken: Limit);
         for (var i = 0; i < 20; i++) await call.RequestStream.WriteAsync(Request(DataSource, "one", $"{i}"), Limit);
         await call.RequestStream.CompleteAsync().WaitAsync(Limit);
         Assert.That(call.ResponseAsync.IsCompleted, Is.False);
 
-        broker.ReleaseTopics();
+        created.SetResult();
         await call.ResponseAsync.WaitAsync(Limit);
         Assert.That(
             (await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit)).Select(r => r.Text), Is.EqualTo(Enumerable.Range(0, 20).Select(i => $"{i}")));
@@ -331,12 +333,13 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         await server.WriteTextAsync(other, "one", "first", Limit);
-        broker.HoldTopics();
+        var created = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        broker.BeforeEnsure = _ => created.Task;
         var waiting = server.WriteTextAsync(DataSource, "one", "waits", Limit);
 
         await server.WriteTextAsync(other, "one", "second", Limit);
         Assert.That(waiting.IsCompleted, Is.False);
-        broker.ReleaseTopics();
+        created.SetResult();
         await waiting.WaitAsync(Limit);
     }
 
@@ -345,13 +348,13 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { StreamWindowBytes = 50_000 }), broker);
-        broker.Hold();
+        broker.HoldAll();
         using var call = server.Writer.WriteDataPackets(cancellationToken: Limit);
         var writing = WriteAllAsync();
         await broker.HeldAsync(5, Limit);
-        Assert.That(broker.HeldMost, Is.EqualTo(5), "the window bounds what is on its way");
+        Assert.That(broker.HeldCount, Is.EqualTo(5), "the window bounds what is on its way");
 
-        broker.Release();
+        broker.ReleaseAll();
         await writing.WaitAsync(Limit);
         await call.ResponseAsync.WaitAsync(Limit);
         Assert.That(await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit), Has.Count.EqualTo(100));
@@ -386,7 +389,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
     {
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
-        broker.Hold();
+        broker.HoldAll();
         using var call = server.Writer.WriteDataPackets(cancellationToken: Limit);
         for (var i = 0; i < 3; i++) await call.RequestStream.WriteAsync(Request(DataSource, "one", $"{i}"), Limit);
         await call.RequestStream.CompleteAsync().WaitAsync(Limit);
@@ -394,7 +397,7 @@ public sealed class AcknowledgementTests(Transport transport, StreamCreationStra
 
         var stopping = server.StopEngineAsync().AsTask();
         Assert.That(stopping.IsCompleted, Is.False);
-        broker.Release();
+        broker.ReleaseAll();
         await stopping.WaitAsync(Limit);
         Assert.That(await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit), Has.Count.EqualTo(3));
     }

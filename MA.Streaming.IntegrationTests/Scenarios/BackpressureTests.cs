@@ -3,6 +3,7 @@ using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -42,7 +43,7 @@ public sealed class BackpressureTests(Transport transport, StreamCreationStrateg
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { StreamWindowBytes = 10_000 }), broker);
         await server.WriteTextAsync(DataSource, "one", "first", Limit);
-        broker.Hold();
+        broker.HoldAll();
         var streams = Enumerable.Range(0, 100).Select(_ => server.Writer.WriteDataPackets(cancellationToken: Limit)).ToList();
 
         // Each far beyond its window and its share of the connection's, so that all of them stand still.
@@ -66,7 +67,7 @@ public sealed class BackpressureTests(Transport transport, StreamCreationStrateg
 
         using (var read = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit)) Assert.That(await read.TextsAsync(1), Is.EqualTo(new[] { "first" }));
         Assert.That(streams.Select(s => s.ResponseAsync.IsCompleted), Is.All.False);
-        broker.Release();
+        broker.ReleaseAll();
         await Task.WhenAll(writing).WaitAsync(Limit);
         await Task.WhenAll(streams.Select(s => s.ResponseAsync)).WaitAsync(Limit);
         foreach (var stream in streams) stream.Dispose();

@@ -4,6 +4,7 @@ using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

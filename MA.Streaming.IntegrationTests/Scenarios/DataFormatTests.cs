@@ -3,6 +3,7 @@ using Grpc.Core;
 using MA.Streaming.Abstraction;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 using static MA.Streaming.IntegrationTests.Support.DataPackets;
@@ -162,7 +163,7 @@ public sealed class DataFormatTests(Transport transport, StreamCreationStrategy 
     [Test]
     public async Task AutoRegistration_Fails_TheWriteDoesNot()
     {
-        var broker = new GatedBroker(await NewBrokerAsync()) { FailOnTopic = topic => topic.EndsWith("_essential", StringComparison.Ordinal) };
+        var broker = new GatedBroker(await NewBrokerAsync()) { AppendFails = (target, _) => target.Topic.EndsWith("_essential", StringComparison.Ordinal) ? GatedBroker.Injected() : null };
         var server = await StartAsync(AutoRegistering(true), broker);
         await server.WriteAsync(DataSource, "one", Periodic(1, "a"), Limit);
         await server.WriteAsync(DataSource, "one", Periodic(2, "a"), Limit);

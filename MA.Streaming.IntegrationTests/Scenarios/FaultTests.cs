@@ -4,6 +4,7 @@ using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -18,13 +19,13 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
     [Test]
     public async Task WriteDataPacket_TopicCannotBeCreated_IsUnavailableAndWorksOnceItCan()
     {
-        var broker = new GatedBroker(await NewBrokerAsync()) { FailTopics = true };
+        var broker = new GatedBroker(await NewBrokerAsync()) { BeforeEnsure = _ => throw GatedBroker.Injected() };
         var server = await StartAsync(Configure(limits: new StreamingApiLimits { WriteTimeout = TimeSpan.FromMilliseconds(150) }), broker);
 
         var failure = await FailureOfAsync(() => server.WriteTextAsync(DataSource, "one", "lost", Limit));
         Assert.That(failure.StatusCode, Is.AnyOf(StatusCode.Unavailable, StatusCode.ResourceExhausted), failure.Status.Detail);
         Assert.That(failure.Status.Detail, Does.Contain(PlaceOf(DataSource, "one").ToString()));
-        broker.FailTopics = false;
+        broker.BeforeEnsure = null;
         await WriteUntilTakenAsync(server, "taken");
         Assert.That((await broker.StoredAsync(PlaceOf(DataSource, "one"), Limit))[^1].Text, Is.EqualTo("taken"));
     }
@@ -35,7 +36,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         var existing = await server.CreateSessionAsync(DataSource, Limit);
-        broker.FailOn = _ => true;
+        broker.AppendFails = (_, _) => GatedBroker.Injected();
         var calls = new Func<Task>[]
         {
             () => server.CreateSessionAsync(DataSource, Limit, "chosen"),
@@ -45,7 +46,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
         foreach (var call in calls) AssertFailure(await FailureOfAsync(call), StatusCode.Unavailable, "SessionInfo", "injected");
         AssertFailure(await FailureOfAsync(() => server.ParametersIdAsync(DataSource, Limit, "p")), StatusCode.Unavailable, "essential", "injected");
 
-        broker.FailOn = null;
+        broker.AppendFails = null;
         Assert.That((await server.InfoAsync("chosen", Limit)).Success, Is.False);
         Assert.That((await server.InfoAsync(existing, Limit)).IsComplete, Is.False);
         foreach (var call in calls) await call();
@@ -63,7 +64,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
         await starts.ResponseHeadersAsync.WaitAsync(Limit);
         for (var i = 0; i < 4; i++)
         {
-            broker.BreakReads();
+            broker.CutReads(GatedBroker.Injected());
             var key = await server.CreateSessionAsync(DataSource, Limit);
             Assert.That((await server.InfoAsync(key, Limit)).Success, Is.True);
             Assert.That(await starts.ResponseStream.MoveNext(Limit), Is.True);
@@ -159,7 +160,7 @@ public sealed class FaultTests(Transport transport, StreamCreationStrategy strat
             for (var i = 0; i < Packets; i++)
             {
                 await server.WriteTextAsync(DataSource, streams[w], $"{w}.{i}", Limit);
-                if (i % 70 == 69) broker.BreakReads();
+                if (i % 70 == 69) broker.CutReads(GatedBroker.Injected());
             }
         }).ToList();
         var reading = Enumerable.Range(0, 8).Select(async _ =>

@@ -2,6 +2,7 @@ using Grpc.Core;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -104,7 +105,7 @@ public sealed class GroupTests(Transport transport, StreamCreationStrategy strat
         using var second = await Server.ReadPacketsAsync(connection, Limit);
         foreach (var stream in streams) await WriteAsync(stream, 20, 20);
         var reading = Task.WhenAll(CollectAsync(first, had), CollectAsync(second, had));
-        await Until.TrueAsync(() => Task.FromResult(Count(had) >= 120), Limit);
+        await Until.TrueAsync(() => Count(had) >= 120, Limit);
         await Server.CloseAsync(connection, Limit);
         await reading.WaitAsync(Limit);
 
@@ -124,11 +125,7 @@ public sealed class GroupTests(Transport transport, StreamCreationStrategy strat
         // The first one goes away without a word; until the server has heard of it, packets may still be sent to where it was.
         first.Dispose();
         var (taken, written) = (second.NextAsync(), 1);
-        for (; !taken.IsCompleted; written++)
-        {
-            await WriteAsync("one", written, 1);
-            await Task.WhenAny(taken, Task.Delay(50, Limit));
-        }
+        await Until.DoneAsync(taken, () => WriteAsync("one", written++, 1), Limit);
 
         string[] had = [(await taken).Packet.Content.ToStringUtf8()];
         var from = Texts("one", 0, written).ToList().IndexOf(had[0]);
@@ -148,7 +145,7 @@ public sealed class GroupTests(Transport transport, StreamCreationStrategy strat
         await WriteAsync("two", 0, 5);
         var had = new List<string>();
         var reading = Task.WhenAll(CollectAsync(first, had), CollectAsync(second, had));
-        await Until.TrueAsync(() => Task.FromResult(Count(had) >= 12), Limit);
+        await Until.TrueAsync(() => Count(had) >= 12, Limit);
         await Server.CloseAsync(first.Connection, Limit);
         await Server.CloseAsync(second.Connection, Limit);
         await reading.WaitAsync(Limit);
@@ -216,11 +213,11 @@ public sealed class GroupTests(Transport transport, StreamCreationStrategy strat
         using var second = await other.ReadAsync(details, Limit);
         var had = new List<string>();
         var reading = Task.WhenAll(CollectAsync(first, had), CollectAsync(second, had));
-        await Until.TrueAsync(() => Task.FromResult(Count(had) >= 20), Limit);
+        await Until.TrueAsync(() => Count(had) >= 20, Limit);
         await Server.CloseAsync(first.Connection, Limit);
         await WriteAsync("one", 10, 10);
         await WriteAsync("two", 10, 10);
-        await Until.TrueAsync(() => Task.FromResult(Count(had) >= 40), Limit);
+        await Until.TrueAsync(() => Count(had) >= 40, Limit);
         await other.CloseAsync(second.Connection, Limit);
         await reading.WaitAsync(Limit);
 

@@ -5,6 +5,7 @@ using MA.Streaming.API;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -308,10 +309,10 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
         var server = await StartAsync(Configure(limits: limits, sessions: false, formats: false), broker);
         for (var i = 0; i < 40; i++) await server.WriteTextAsync(DataSource, "one", new string('x', 500_000), Limit);
         using var blocked = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
-        await broker.ReadsAsync(1, Limit);
+        await broker.OpenReadsAsync(1, Limit);
 
         Assert.That(await server.CloseAsync(blocked.Connection, Limit), Is.True);
-        await broker.ReadsAsync(0, Limit);
+        await broker.OpenReadsAsync(0, Limit);
         if (Transport == Transport.InProcess)
         {
             Assert.That(await blocked.ToEndAsync(), Has.Count.LessThan(40));
@@ -331,12 +332,12 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
         var idle = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
         for (var i = 0; i < 40; i++) await server.WriteTextAsync(DataSource, "one", new string('x', 500_000), Limit);
         var blocked = await server.ReadAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
-        await broker.ReadsAsync(2, Limit);
+        await broker.OpenReadsAsync(2, Limit);
 
         var cancelled = TimeProvider.System.GetTimestamp();
         idle.Dispose();
         blocked.Dispose();
-        await broker.ReadsAsync(0, Limit);
+        await broker.OpenReadsAsync(0, Limit);
         Assert.That(TimeProvider.System.GetElapsedTime(cancelled), Is.LessThan(TimeSpan.FromSeconds(1)));
     }
 
@@ -403,7 +404,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
         for (var i = 0; i < 10; i++)
         {
             await server.WriteTextAsync(DataSource, "one", $"{i}", Limit);
-            if (i is 3 or 6) broker.BreakReads();
+            if (i is 3 or 6) broker.CutReads(GatedBroker.Injected());
         }
 
         Assert.That(await read.TextsAsync(10), Is.EqualTo(Enumerable.Range(0, 10).Select(i => $"{i}")));
@@ -415,7 +416,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
         var broker = new GatedBroker(await NewBrokerAsync());
         var server = await StartAsync(Configure(), broker);
         var connection = await server.ConnectAsync(new ConnectionDetails { DataSource = DataSource }, Limit);
-        broker.FailWatermarks = true;
+        broker.WatermarksFail = () => GatedBroker.Injected();
 
         // Over the network a failure that sends no headers shows at the first message only.
         var failure = await FailureOfAsync(async () =>

@@ -7,6 +7,7 @@ using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

@@ -5,6 +5,7 @@ using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -68,17 +69,17 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
             b, BrokerError.Full, async () => await s.Writer.WriteInfoPacketAsync(new() { Message = TextPacket("x") }, cancellationToken: t)),
         ["topic cannot be created"] = (s, b, t) =>
         {
-            b.FailTopics = true;
+            b.BeforeEnsure = _ => throw GatedBroker.Injected();
             return s.WriteTextAsync("New", "", "x", t);
         },
         ["one copy of an essential packet"] = (s, b, t) =>
         {
-            b.FailOnTopic = topic => topic == "A";
+            b.AppendFails = (target, _) => (target.Topic == "A") ? GatedBroker.Injected() : null;
             return s.WriteAsync("A", "", TextPacket("x", essential: true), t);
         },
         ["client stream fails midway"] = async (s, b, t) =>
         {
-            b.FailOn = record => record.Value?.Span.IndexOf("third"u8) >= 0;
+            b.AppendFails = (_, record) => record.Value?.Span.IndexOf("third"u8) >= 0 ? GatedBroker.Injected() : null;
             using var call = s.Writer.WriteDataPackets(cancellationToken: t);
             foreach (var text in new[] { "first", "second", "third" })
                 await call.RequestStream.WriteAsync(new() { Details = { Detail("A", "", TextPacket(text)) } }, t);
@@ -88,18 +89,18 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
         ["read cannot be positioned"] = async (s, b, t) =>
         {
             var connection = await s.ConnectAsync(new() { DataSource = "A" }, t);
-            b.FailWatermarks = true;
+            b.WatermarksFail = () => GatedBroker.Injected();
             await EndAsync(s.Reader.ReadPackets(new() { Connection = connection }, cancellationToken: t), t);
         },
         ["write waits too long"] = (s, b, t) =>
         {
-            b.Hold();
+            b.HoldAll();
             return s.WriteTextAsync("A", "", "x", t);
         },
         ["too many bytes wait"] = async (s, b, t) =>
         {
             await s.WriteTextAsync("A", "", "x", t);
-            b.Hold();
+            b.HoldAll();
             var waiting = s.WriteTextAsync("A", "", new string('x', 4_000), t);
             await b.HeldAsync(1, t);
             try
@@ -108,7 +109,7 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
             }
             finally
             {
-                b.Release();
+                b.ReleaseAll();
                 await waiting;
             }
         },
@@ -218,7 +219,7 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
             var broker = new GatedBroker(memory);
             await using var server = await StreamServer.StartAsync(transport, configuration, broker, null, limit.Token);
             failures.Add(await FailureOfAsync(() => Failures[name](server, broker, limit.Token)));
-            broker.Release();
+            broker.ReleaseAll();
         }
 
         AssertEqual(failures[0], failures[1]);
@@ -278,8 +279,7 @@ public sealed class TransportParityTests(StreamCreationStrategy strategy)
 
     private static async Task Failing(GatedBroker broker, BrokerError error, Func<Task> call)
     {
-        broker.FailWith = error;
-        broker.FailOn = _ => true;
+        broker.AppendFails = (_, _) => GatedBroker.Injected(error);
         await call();
     }
 

@@ -1,8 +1,7 @@
-using System.Diagnostics;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
-using NUnit.Framework;
+using MA.Streaming.TestSupport;
 
 namespace MA.Streaming.IntegrationTests.Support;
 
@@ -32,7 +31,7 @@ internal sealed class TestBroker : IAsyncDisposable
             case Storage.Memory:
                 return new TestBroker(new MemoryBroker(), null);
             case Storage.Kafka:
-                var kafka = TestKafka.Open(TestKafka.Servers);
+                var kafka = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = TestKafka.Servers });
                 await kafka.CheckAsync(CancellationToken.None);
                 return new TestBroker(new PrefixedBroker(kafka, $"{Guid.NewGuid():N}"[..6]), null);
             default:
@@ -45,35 +44,5 @@ internal sealed class TestBroker : IAsyncDisposable
     {
         await Broker.DisposeAsync();
         _directory?.Delete(recursive: true);
-    }
-}
-
-/// <summary>The Kafka to test against; where there is none, tests that need it are skipped and say why.</summary>
-internal static class TestKafka
-{
-    public const string Variable = "STREAM_API_TEST_KAFKA";
-
-    public static string Servers
-    {
-        get
-        {
-            if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } servers) return servers;
-            Assert.Ignore($"no Kafka to test against: {Variable} is not set to its host:port");
-            throw new UnreachableException();
-        }
-    }
-
-    public static KafkaBroker Open(string servers)
-    {
-        try
-        {
-            return KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = servers });
-        }
-        catch (BrokerException exception)
-        {
-            // The native library is not there; says what to run.
-            Assert.Ignore(exception.Message);
-            throw new UnreachableException();
-        }
     }
 }

@@ -3,8 +3,8 @@ using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Net.Client;
 using MA.Streaming.API;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Tool;
@@ -141,19 +141,15 @@ internal sealed class ClientCommandTests
     {
         using var tail = ToolProcess.Start(_folder.Path, ["tail", "Car2", "--server", _channel.Target]);
         // It follows from a time on that nobody outside knows: what is written until it shows is written again.
-        var shown = tail.SaysAsync("(vCar = 7)", Limit);
-        while (!shown.IsCompleted)
-        {
-            await WriteAsync("", "PeriodicData", new PeriodicDataPacket
+        await Until.DoneAsync(
+            tail.SaysAsync("(vCar = 7)", Limit),
+            () => WriteAsync("", "PeriodicData", new PeriodicDataPacket
             {
                 DataFormat = new SampleDataFormat { ParameterIdentifiers = new ParameterList { ParameterIdentifiers = { "vCar" } } },
                 StartTime = Start,
                 Columns = { Column((7, DataStatus.Valid)) },
-            }, "Car2");
-            await Task.WhenAny(shown, Task.Delay(50, Limit));
-        }
-
-        await shown;
+            }, "Car2"),
+            Limit);
         tail.Signal(System.Runtime.InteropServices.PosixSignal.SIGINT);
         Assert.That(await tail.EndAsync(Limit), Is.Zero, tail.Output);
     }

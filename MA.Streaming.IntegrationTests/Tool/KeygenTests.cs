@@ -7,6 +7,7 @@ using MA.Streaming.API;
 using Grpc.Health.V1;
 using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.KeyGenerator;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Tool;

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.IntegrationTests.Samples;
-using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker;

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker;
@@ -603,7 +603,7 @@ public sealed class MemoryBrokerTests
         for (var i = 0; i < 500; i++)
         {
             // Only a topic that is being written to is worth deleting.
-            SpinWait.SpinUntil(() => broker.BytesHeld > 0 || appends.Any(append => append.IsCompleted), TimeSpan.FromSeconds(10));
+            await Until.TrueAsync(() => broker.BytesHeld > 0 || appends.Any(append => append.IsCompleted));
             broker.DeleteTopic("t");
         }
 

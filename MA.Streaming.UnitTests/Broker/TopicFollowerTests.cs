@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Text;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

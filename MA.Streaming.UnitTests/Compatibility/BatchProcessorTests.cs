@@ -1,6 +1,6 @@
 using MA.Streaming.Core;
 using MA.Streaming.Core.Routing;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Compatibility;

@@ -2,6 +2,7 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Connections;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

@@ -1,4 +1,5 @@
 using MA.Streaming.API;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

@@ -28,8 +28,11 @@ internal static class SourceTree
         return bytes.AsSpan().Contains((byte)0) ? null : new SourceText(path, Encoding.UTF8.GetString(bytes));
     }
 
+    /// <summary>A test project, or what they share.</summary>
+    public static bool IsOfTests(string path) => path.Split('/')[0] is var project && (project.EndsWith("Tests", StringComparison.Ordinal) || project == "MA.Streaming.TestSupport");
+
     private static bool IsProduct(string path) =>
-        path.StartsWith("MA.", StringComparison.Ordinal) && !path[..path.IndexOf('/', StringComparison.Ordinal)].EndsWith("Tests", StringComparison.Ordinal);
+        path.StartsWith("MA.", StringComparison.Ordinal) && !IsOfTests(path);
 
     private static IEnumerable<string> FoldersOf(string path)
     {

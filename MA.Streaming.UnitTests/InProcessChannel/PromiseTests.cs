@@ -1,5 +1,5 @@
 using Grpc.Core;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;

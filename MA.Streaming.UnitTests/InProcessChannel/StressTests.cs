@@ -1,5 +1,5 @@
 using Grpc.Core;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.InProcessChannel;
@@ -62,7 +62,7 @@ internal sealed class StressTests
                 for (var i = 0; i < 1_000; i++) await OneAsync(client, random);
             }));
             await Task.WhenAll(workers).WithDeadline(60);
-            Assert.That(SpinWait.SpinUntil(() => Volatile.Read(ref open) == 0, TimeSpan.FromSeconds(10)), Is.True, "handlers are left");
+            await Until.TrueAsync(() => Volatile.Read(ref open) == 0);
             GC.Collect();
             GC.WaitForPendingFinalizers();
             GC.Collect();

@@ -1,6 +1,6 @@
 using Grpc.Core;
 using MA.Streaming.Core.Internal;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Internal;

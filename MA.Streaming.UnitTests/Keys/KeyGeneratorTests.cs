@@ -1,7 +1,7 @@
 using Grpc.Core;
 using MA.Streaming.Core.Keys;
 using MA.Streaming.KeyGenerator;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Keys;

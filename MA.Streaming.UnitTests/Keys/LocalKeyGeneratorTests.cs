@@ -2,6 +2,7 @@ using Grpc.Core;
 using MA.Streaming.Core;
 using MA.Streaming.KeyGenerator;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Broker.Embedded;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;

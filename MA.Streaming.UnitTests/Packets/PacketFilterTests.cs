@@ -5,6 +5,7 @@ using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Packets;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

@@ -3,6 +3,7 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

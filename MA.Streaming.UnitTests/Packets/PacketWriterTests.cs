@@ -8,6 +8,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Packets;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 
@@ -48,7 +49,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         Assert.That(first.IsCompleted || second.IsCompleted, Is.False);
         _broker.ReleaseAll();
         await Task.WhenAll(first, second).WithDeadline();
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
         await Write(writer, new string('c', 900_000)).WithDeadline();
     }
 
@@ -66,7 +67,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         Assert.That(refused.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
         _broker.ReleaseAll();
         await Task.WhenAll(waiting).WithDeadline();
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
     }
 
     [Test]
@@ -96,7 +97,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         Assert.That(status.Detail, Does.Contain("30 s").And.Contain("as it is"));
         Assert.That(writer.PendingBytes, Is.Not.Zero, "the broker still has the packet");
         _broker.ReleaseAll();
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
     }
 
     [Test]
@@ -124,7 +125,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         Assert.That(async () => await write.WithDeadline(), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(writer.PendingBytes, Is.Not.Zero);
         _broker.ReleaseAll();
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
         Assert.That(await TextsAsync("Car"), Is.EqualTo(new[] { "a" }));
     }
 
@@ -150,7 +151,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
                 Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
             }
 
-            AssertNothingPends(writer);
+            await NothingPendsAsync(writer);
         }
     }
 
@@ -255,7 +256,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
 
         Assert.That(status.StatusCode, Is.EqualTo(expected));
         Assert.That(status.Detail, Does.Contain("Car").And.Contain("its words"));
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
     }
 
     [Test]
@@ -356,7 +357,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         create.SetResult();
 
         foreach (var write in writes) Assert.That((await StatusAsync(write)).StatusCode, Is.EqualTo(StatusCode.Unavailable));
-        AssertNothingPends(writer);
+        await NothingPendsAsync(writer);
     }
 
     [Test]
@@ -426,11 +427,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     private static Task Write(PacketWriter writer, string text, bool essential = false, string dataSource = "Car") =>
         writer.WriteAsync(writer.Prepare(TestApi.Detail(dataSource, "", text, essential)), CancellationToken.None).AsTask();
 
-    private static void AssertNothingPends(PacketWriter writer) =>
-        Assert.That(
-            SpinWait.SpinUntil(() => writer.PendingBytes == 0 && writer.PendingPackets == 0, TimeSpan.FromSeconds(10)),
-            Is.True,
-            "bytes of nobody are counted as pending");
+    private static Task NothingPendsAsync(PacketWriter writer) => Until.TrueAsync(() => writer.PendingBytes == 0 && writer.PendingPackets == 0);
 
     private async Task<List<Record>> RecordsAsync(string topic)
     {

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.TestSupport;
 
 namespace MA.Streaming.UnitTests.Support;
 

@@ -1,3 +1,5 @@
+using MA.Streaming.TestSupport;
+
 namespace MA.Streaming.UnitTests.Support;
 
 /// <summary>
@@ -17,9 +19,15 @@ internal sealed class ExhaustedThreadPool : IDisposable
     {
         for (var i = 0; i < Blockers; i++) ThreadPool.UnsafeQueueUserWorkItem(_ => Block(), null);
         ThreadPool.GetMinThreads(out var threads, out _);
-        if (SpinWait.SpinUntil(() => Volatile.Read(ref _blocked) >= threads, TimeSpan.FromSeconds(30))) return;
-        Dispose();
-        throw new TimeoutException("the pool did not take the blockers");
+        try
+        {
+            Until.True(() => Volatile.Read(ref _blocked) >= threads, seconds: 30);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public void Dispose()

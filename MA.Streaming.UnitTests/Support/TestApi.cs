@@ -7,6 +7,7 @@ using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 
 namespace MA.Streaming.UnitTests.Support;
 

@@ -2,6 +2,7 @@ using Google.Protobuf;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests.Guide;
@@ -19,8 +20,8 @@ public abstract class GuideFixture
     [SetUp]
     public async Task Start()
     {
-        _deadline = Deadline.Source();
-        Api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: "memory:")).InTime();
+        _deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        Api = await LocalStreamingApi.StartAsync(new StreamingApiConfiguration(brokerUrl: "memory:")).WithDeadline(30);
     }
 
     [TearDown]

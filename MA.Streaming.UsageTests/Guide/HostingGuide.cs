@@ -1,5 +1,6 @@
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Remote;
+using MA.Streaming.TestSupport;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using NUnit.Framework;
@@ -12,11 +13,11 @@ public sealed class HostingGuide
     public async Task Run()
     {
         using var host = Build("memory:", port: 0, metricPort: 0);
-        await host.StartAsync().InTime();
+        await host.StartAsync().WithDeadline(30);
         var server = host.Services.GetRequiredService<StreamingApiServer>();
         using (var api = RemoteStreamingApi.Connect(new Uri(server.Addresses.Single()).Authority))
             Assert.That((await api.GetSessionManagementClient().CreateSessionAsync(new() { DataSource = "Car44" })).Success, Is.True);
-        await host.StopAsync().InTime();
+        await host.StopAsync().WithDeadline(30);
     }
 
     // <guide>

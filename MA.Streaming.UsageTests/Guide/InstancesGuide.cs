@@ -1,6 +1,7 @@
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Proto.Client.Local;
+using MA.Streaming.TestSupport;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 
@@ -15,7 +16,7 @@ public sealed class InstancesGuide
         try
         {
             using var loggers = LoggerFactory.Create(_ => { });
-            await RunAsync(folder.FullName, loggers).InTime();
+            await RunAsync(folder.FullName, loggers).WithDeadline(30);
             Assert.That(Directory.Exists(Path.Combine(folder.FullName, "garage")), Is.True);
         }
         finally

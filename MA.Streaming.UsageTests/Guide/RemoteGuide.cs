@@ -1,6 +1,7 @@
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Remote;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests.Guide;
@@ -13,9 +14,9 @@ public sealed class RemoteGuide
         var options = StreamingApiServerOptions.From(new StreamingApiConfiguration(brokerUrl: "memory:", streamApiPort: 0));
         options.PrometheusMetricPort = 0;
         await using var server = new StreamingApiServer(options);
-        using var limit = Deadline.Source();
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         await server.StartAsync(limit.Token);
-        Assert.That(await RunAsync(new Uri(server.Addresses.Single()).Authority).InTime(), Is.Not.Empty);
+        Assert.That(await RunAsync(new Uri(server.Addresses.Single()).Authority).WithDeadline(30), Is.Not.Empty);
     }
 
     // <guide>

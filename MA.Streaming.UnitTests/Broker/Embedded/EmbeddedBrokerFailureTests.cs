@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
@@ -179,7 +180,7 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
         await using var broker = await OpenAsync();
         _blockade.Block(DiskCall.Write, "topics");
         var appends = Enumerable.Range(0, 200).Select(i => AppendAsync(broker, $"{i}")).ToArray();
-        await UntilAsync(() => Gauges.Read("stream_api_log_undrained_bytes") >= Options.UndrainedBytesMax);
+        await Until.TrueAsync(() => Gauges.Read("stream_api_log_undrained_bytes") >= Options.UndrainedBytesMax);
         await LosePatienceAsync(appends);
         var accepted = appends.TakeWhile(append => append.IsCompletedSuccessfully).Count();
         Assert.That(accepted, Is.InRange(10, 190));
@@ -326,18 +327,11 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
         Assert.That(_logger.CountOf("DrainFailed"), Is.EqualTo(1));
         _disk.Fault = null;
         await broker.DrainAsync().WithDeadline();
-        for (var i = 0; i < 1000 && _logger.CountOf("DrainResumed") == 0; i++)
+        await Until.TrueAsync(async () =>
         {
-            try
-            {
-                await AppendAsync(broker, $"{i}");
-            }
-            catch (BrokerException)
-            {
-                await Task.Yield();
-            }
-        }
-
+            await Until.SucceedsAsync<BrokerException>(() => AppendAsync(broker, "again"), _ => true);
+            return _logger.CountOf("DrainResumed") > 0;
+        });
         Assert.That(_logger.CountOf("DrainResumed"), Is.EqualTo(1));
     }
 
@@ -368,16 +362,6 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
         catch (BrokerException exception)
         {
             Assert.That(exception.Error, Is.EqualTo(error), exception.Message);
-        }
-    }
-
-    private static async Task UntilAsync(Func<bool> holds)
-    {
-        var watch = System.Diagnostics.Stopwatch.StartNew();
-        while (!holds())
-        {
-            Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(10)));
-            await Task.Yield();
         }
     }
 

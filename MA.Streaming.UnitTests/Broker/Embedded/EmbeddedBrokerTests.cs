@@ -1,6 +1,6 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;
@@ -177,22 +177,9 @@ public sealed class EmbeddedBrokerTests
 
         Assert.That(refusal?.Error, Is.EqualTo(BrokerError.Full));
         disk.Fault = null;
-        await Task.Run(async () =>
-        {
-            // A refused append starts the drain; it may be refused once more before that is done.
-            while (true)
-            {
-                try
-                {
-                    await AppendAsync(broker, "resumed");
-                    return;
-                }
-                catch (BrokerException)
-                {
-                    await Task.Yield();
-                }
-            }
-        }).WithDeadline(20);
+
+        // A refused append starts the drain; it may be refused once more before that is done.
+        await Until.SucceedsAsync<BrokerException>(() => AppendAsync(broker, "resumed"), _ => true, seconds: 20);
         await using var reading = new BrokerReading(broker, new TopicPartition("car", 0), toHighWatermark: true);
         var texts = (await reading.ToEndAsync()).SelectMany(batch => batch.Records).Select(r => r.Text);
         Assert.That(texts, Is.EqualTo(accepted.Append("resumed")));

@@ -1,5 +1,6 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using NUnit.Framework;
 

@@ -1,6 +1,6 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;
@@ -49,10 +49,10 @@ public sealed class RetentionTests
         await broker.EnsureTopicAsync(new TopicSpec(car.Topic), CancellationToken.None).WithDeadline();
         await broker.AppendAsync(car, new RecordData(null, new byte[100]), CancellationToken.None).WithDeadline();
         _clock.Advance(TimeSpan.FromHours(2));
-        Assert.That(SpinWait.SpinUntil(() => Watermarks().Low == 1, TimeSpan.FromSeconds(20)), Is.True);
-        Assert.That(Watermarks().High, Is.EqualTo(1));
+        await Until.TrueAsync(async () => (await WatermarksAsync()).Low == 1, seconds: 20);
+        Assert.That((await WatermarksAsync()).High, Is.EqualTo(1));
 
-        Watermarks Watermarks() => broker.GetWatermarksAsync([car], CancellationToken.None).AsTask().GetAwaiter().GetResult()[0];
+        async Task<Watermarks> WatermarksAsync() => (await broker.GetWatermarksAsync([car], CancellationToken.None).WithDeadline())[0];
     }
 
     [Test]

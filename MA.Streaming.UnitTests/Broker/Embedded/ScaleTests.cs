@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;
@@ -32,14 +32,14 @@ public sealed class ScaleTests
         {
             await Task.WhenAll(Enumerable.Range(0, topics).Select(i => broker.EnsureTopicAsync(new TopicSpec(Name(i)), None).AsTask())).WithDeadline(60);
             await Task.WhenAll(Enumerable.Range(0, topics).Select(i => AppendAsync(broker, i))).WithDeadline(60);
-            var draining = Task.Run(broker.DrainAsync);
-            while (!draining.IsCompleted)
-            {
-                most = Math.Max(most, OpenFiles());
-                await Task.WhenAny(draining, Task.Delay(2));
-            }
-
-            await draining.WithDeadline(60);
+            await Until.DoneAsync(
+                Task.Run(broker.DrainAsync),
+                () =>
+                {
+                    most = Math.Max(most, OpenFiles());
+                    return Task.CompletedTask;
+                },
+                seconds: 60);
         }
 
         TestContext.Out.WriteLine($"made and closed in {watch.ElapsedMilliseconds} ms");

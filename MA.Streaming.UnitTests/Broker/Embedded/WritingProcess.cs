@@ -4,7 +4,7 @@ using System.IO.Pipes;
 using System.Runtime.CompilerServices;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;

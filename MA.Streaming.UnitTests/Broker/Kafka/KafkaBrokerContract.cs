@@ -1,6 +1,7 @@
 using Confluent.Kafka;
 using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using TopicPartition = MA.Streaming.Core.Broker.TopicPartition;
 
@@ -26,14 +27,16 @@ public sealed class KafkaBrokerContract : BrokerContract
 
     protected override async Task RemoveBelowAsync(TopicPartition source, long low)
     {
-        using var admin = TestKafka.Admin(TestKafka.Servers);
+        using var admin = Admin();
         await admin.DeleteRecordsAsync([new TopicPartitionOffset(source.Topic, source.Partition, low)]);
-        while ((await WatermarksAsync(source)).Low != low) await Task.Yield();
+        await Until.TrueAsync(async () => (await WatermarksAsync(source)).Low == low, seconds: 30);
     }
 
     protected override async Task DeleteTopicAsync(string topic)
     {
-        using var admin = TestKafka.Admin(TestKafka.Servers);
+        using var admin = Admin();
         await admin.DeleteTopicsAsync([topic]);
     }
+
+    private static IAdminClient Admin() => new AdminClientBuilder(new AdminClientConfig { BootstrapServers = TestKafka.Servers }).Build();
 }

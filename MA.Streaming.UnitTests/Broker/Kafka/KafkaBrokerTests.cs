@@ -4,6 +4,7 @@ using MA.Streaming.Broker.Kafka;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Proto.ServerComponent;
+using MA.Streaming.TestSupport;
 using MA.Streaming.UnitTests.Support;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
@@ -63,7 +64,7 @@ internal sealed class KafkaBrokerTests
         var member = groups.Join("dashboards");
         member.Want([new("car", 0)]);
         var next = member.NextAssignmentAsync(None).AsTask();
-        await UntilAsync(() => Task.FromResult(clients.Complaint is not null));
+        await Until.TrueAsync(() => Task.FromResult(clients.Complaint is not null));
         Assert.That(next.IsCompleted, Is.False);
 
         clock.Advance(TimeSpan.FromSeconds(31));
@@ -317,9 +318,9 @@ internal sealed class KafkaBrokerTests
         await using var broker = KafkaBroker.Open(new KafkaBrokerOptions { BootstrapServers = _cluster.Servers }, logger: log.CreateLogger<KafkaBroker>());
         Assert.That((await broker.CheckAsync(None).WithDeadline()).IsHealthy, Is.True);
         for (var i = 1; i <= 3; i++) _cluster.SetDown(i);
-        await UntilAsync(async () => !(await broker.CheckAsync(None)).IsHealthy);
+        await Until.TrueAsync(async () => !(await broker.CheckAsync(None)).IsHealthy);
         for (var i = 1; i <= 3; i++) _cluster.SetUp(i);
-        await UntilAsync(async () => (await broker.CheckAsync(None)).IsHealthy);
+        await Until.TrueAsync(async () => (await broker.CheckAsync(None)).IsHealthy);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(log.CountOf("Unreachable"), Is.EqualTo(1));
@@ -385,11 +386,5 @@ internal sealed class KafkaBrokerTests
     {
         await using var reading = new BrokerReading(broker, new TopicPartition(topic, 0), toHighWatermark: true);
         return [.. (await reading.ToEndAsync()).SelectMany(batch => batch.Records).Select(record => record.Text!)];
-    }
-
-    private static async Task UntilAsync(Func<Task<bool>> holds)
-    {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        while (!await holds()) await Task.Delay(20, deadline.Token);
     }
 }

@@ -1,11 +1,13 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace MA.Streaming.IntegrationTests.Support;
+namespace MA.Streaming.TestSupport;
 
-/// <summary>Stands between a client and a server. Disposal is what the end of the server's process is: connections break, the port refuses.
-/// Falling silent is what the loss of its machine is: no byte comes, and nobody says so.</summary>
-internal sealed class Proxy : IAsyncDisposable
+/// <summary>
+/// Stands between a client and a server. Its disposal looks like the end of the server's process: connections break and the port refuses.
+/// Its silence looks like the loss of the server's machine: connections stay open, and no byte comes.
+/// </summary>
+public sealed class Proxy : IAsyncDisposable
 {
     private readonly TcpListener _listener;
     private readonly CancellationTokenSource _stop = new();

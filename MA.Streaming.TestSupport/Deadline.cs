@@ -1,9 +1,9 @@
 using System.Runtime.CompilerServices;
 
-namespace MA.Streaming.UnitTests.Support;
+namespace MA.Streaming.TestSupport;
 
 /// <summary>No test waits for ever: what is awaited gets a deadline, and the failure says what it was.</summary>
-internal static class Deadline
+public static class Deadline
 {
     public const int DefaultSeconds = 10;
 

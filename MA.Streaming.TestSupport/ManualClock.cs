@@ -1,10 +1,10 @@
-namespace MA.Streaming.UnitTests.Support;
+namespace MA.Streaming.TestSupport;
 
 /// <summary>
 /// A clock that moves when the test moves it. <see cref="Advance"/> fires the timers that fall due on the way, in order, each at
 /// its time, on the calling thread. The wall clock may also jump, back too, which moves neither timers nor timestamps.
 /// </summary>
-internal sealed class ManualClock(DateTimeOffset start) : TimeProvider
+public sealed class ManualClock(DateTimeOffset start) : TimeProvider
 {
     private readonly Lock _gate = new();
     private readonly List<ManualTimer> _timers = [];

@@ -1,7 +1,7 @@
-namespace MA.Streaming.IntegrationTests.Support;
+namespace MA.Streaming.TestSupport;
 
 /// <summary>A folder that goes with the test.</summary>
-internal sealed class TemporaryFolder : IDisposable
+public sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("stream-api-").FullName;
 

@@ -2,23 +2,26 @@ using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using MA.Streaming.Core.Broker;
 
-namespace MA.Streaming.UnitTests.Support;
+namespace MA.Streaming.TestSupport;
 
 /// <summary>
-/// A broker over another one whose appends, topic creations and reads a test withholds, fails and counts. A withheld append reaches the
-/// inner broker, and completes, on the thread that releases it.
+/// A broker over another one whose appends, topic creations and reads a test withholds, fails and counts. The thread that releases an
+/// append passes it to the inner broker. If the inner broker completes it at once, the append completes on that thread.
 /// </summary>
-internal sealed class GatedBroker(IBroker inner) : IBroker
+public sealed class GatedBroker(IBroker inner) : IBroker
 {
     private readonly Lock _gate = new();
     private readonly List<Held> _held = [];
-    private readonly List<(Func<int> Value, int Count, TaskCompletionSource Reached)> _waiters = [];
+    private readonly List<(Func<bool> IsReached, TaskCompletionSource Reached)> _waiters = [];
     private readonly ConcurrentQueue<Exception> _readFailures = new();
     private CancellationTokenSource _readCut = new();
+    private Exception? _cutWith;
     private int _appendCalls;
     private int _watermarkCalls;
     private int _readCalls;
     private int _ensureCalls;
+    private int _openReads;
+    private bool _isReleasing;
 
     public IBroker Inner => inner;
 
@@ -39,6 +42,9 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
 
     /// <summary>Awaited before every read, watermark call and watch; may throw.</summary>
     public Func<CancellationToken, Task>? BeforeAnswer { get; set; }
+
+    /// <summary>The failure of a watermark call.</summary>
+    public Func<Exception?>? WatermarksFail { get; set; }
 
     public int AppendCalls => Volatile.Read(ref _appendCalls);
 
@@ -65,11 +71,20 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
         }
     }
 
-    public Task HeldAsync(int count) => ReachedAsync(() => _held.Count, count);
+    /// <summary>A failure as tests inject it.</summary>
+    public static BrokerException Injected(BrokerError error = BrokerError.Unavailable) => new(error, "injected failure");
 
-    public Task ReadCallsAsync(int count) => ReachedAsync(() => _readCalls, count);
+    public Task HeldAsync(int count, CancellationToken cancellationToken = default) => ReachedAsync(() => _held.Count >= count, cancellationToken);
 
-    public Task EnsureCallsAsync(int count) => ReachedAsync(() => _ensureCalls, count);
+    public Task ReadCallsAsync(int count) => ReachedAsync(() => _readCalls >= count);
+
+    public Task EnsureCallsAsync(int count) => ReachedAsync(() => _ensureCalls >= count);
+
+    /// <summary>Completes when exactly so many reads are open.</summary>
+    public Task OpenReadsAsync(int count, CancellationToken cancellationToken = default) => ReachedAsync(() => _openReads == count, cancellationToken);
+
+    /// <summary>Withholds every append until released.</summary>
+    public void HoldAll() => Holds = _ => true;
 
     /// <summary>Releases the first withheld append that matches, or fails it.</summary>
     public void Release(Func<TopicPartition, bool>? which = null, Exception? failure = null)
@@ -83,24 +98,33 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
             _held.RemoveAt(at);
         }
 
-        Complete(held, failure);
+        Complete(held, Pass(held, failure));
     }
 
-    /// <summary>Releases everything withheld, and withholds nothing more.</summary>
+    /// <summary>Releases everything withheld in the order of the calls, and withholds nothing more.</summary>
     public void ReleaseAll()
     {
-        Holds = null;
+        lock (_gate)
+        {
+            Holds = null;
+            if (_isReleasing) return;
+            _isReleasing = true;
+        }
+
         while (true)
         {
             Held held;
             lock (_gate)
             {
-                if (_held.Count == 0) return;
+                _isReleasing = _held.Count > 0;
+                if (!_isReleasing) return;
                 held = _held[0];
-                _held.RemoveAt(0);
             }
 
-            Complete(held, null);
+            // It leaves the queue once the inner broker has it: until then an append to the same partition stands in line behind it.
+            var append = Pass(held, null);
+            lock (_gate) _held.Remove(held);
+            Complete(held, append);
         }
     }
 
@@ -108,8 +132,7 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     public void CutReads(Exception failure)
     {
         CancellationTokenSource cut;
-        lock (_gate) (cut, _readCut) = (_readCut, new CancellationTokenSource());
-        _cutWith = failure;
+        lock (_gate) (cut, _readCut, _cutWith) = (_readCut, new CancellationTokenSource(), failure);
         cut.Cancel();
     }
 
@@ -126,15 +149,20 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     public ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record, CancellationToken cancellationToken)
     {
         Count(ref _appendCalls);
-        if (Holds?.Invoke(target) != true)
+        Held? held = new(target, record, new TaskCompletionSource<Appended>());
+        lock (_gate)
+        {
+            if (Holds?.Invoke(target) == true || (_isReleasing && _held.Exists(other => other.Target == target))) _held.Add(held);
+            else held = null;
+        }
+
+        if (held is null)
         {
             return AppendFails?.Invoke(target, record) is { } failure
                 ? ValueTask.FromException<Appended>(failure)
                 : inner.AppendAsync(target, record, cancellationToken);
         }
 
-        var held = new Held(target, record, new TaskCompletionSource<Appended>());
-        lock (_gate) _held.Add(held);
         Signal();
         return new(held.Done.Task);
     }
@@ -149,20 +177,28 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, cut.Token);
         var batches = inner.ReadAsync(request, linked.Token).GetAsyncEnumerator(linked.Token);
         await using var disposing = batches.ConfigureAwait(false);
-        while (true)
+        CountOpenReads(1);
+        try
         {
-            bool more;
-            try
+            while (true)
             {
-                more = await batches.MoveNextAsync().ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (cut.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
-            {
-                throw _cutWith!;
-            }
+                bool more;
+                try
+                {
+                    more = await batches.MoveNextAsync().ConfigureAwait(false);
+                }
+                catch (OperationCanceledException) when (cut.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+                {
+                    throw _cutWith!;
+                }
 
-            if (!more) yield break;
-            yield return batches.Current;
+                if (!more) yield break;
+                yield return batches.Current;
+            }
+        }
+        finally
+        {
+            CountOpenReads(-1);
         }
     }
 
@@ -173,6 +209,7 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     {
         Count(ref _watermarkCalls);
         if (BeforeAnswer is { } before) await before(cancellationToken).ConfigureAwait(false);
+        if (WatermarksFail?.Invoke() is { } failure) throw failure;
         return await inner.GetWatermarksAsync(partitions, cancellationToken).ConfigureAwait(false);
     }
 
@@ -191,26 +228,34 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
 
     public ValueTask DisposeAsync() => inner.DisposeAsync();
 
-    private Exception? _cutWith;
-
-    // The inner broker of these tests is one in memory: its appends complete before they return.
-    private void Complete(Held held, Exception? failure)
+    private ValueTask<Appended> Pass(Held held, Exception? failure)
     {
         failure ??= AppendFails?.Invoke(held.Target, held.Record);
-        if (failure is not null)
+        try
         {
-            held.Done.SetException(failure);
+            return failure is null ? inner.AppendAsync(held.Target, held.Record, CancellationToken.None) : ValueTask.FromException<Appended>(failure);
+        }
+        catch (Exception exception)
+        {
+            return ValueTask.FromException<Appended>(exception);
+        }
+    }
+
+    // Runs to its end before it returns if the inner broker has completed the append.
+    private static async void Complete(Held held, ValueTask<Appended> append)
+    {
+        Appended appended;
+        try
+        {
+            appended = await append.ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            held.Done.SetException(exception);
             return;
         }
 
-        try
-        {
-            held.Done.SetResult(inner.AppendAsync(held.Target, held.Record, CancellationToken.None).AsTask().GetAwaiter().GetResult());
-        }
-        catch (Exception exception) when (!held.Done.Task.IsCompleted)
-        {
-            held.Done.SetException(exception);
-        }
+        held.Done.SetResult(appended);
     }
 
     private void Count(ref int counter)
@@ -219,14 +264,20 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
         Signal();
     }
 
-    private Task ReachedAsync(Func<int> value, int count)
+    private void CountOpenReads(int change)
+    {
+        lock (_gate) _openReads += change;
+        Signal();
+    }
+
+    private Task ReachedAsync(Func<bool> isReached, CancellationToken cancellationToken = default)
     {
         lock (_gate)
         {
-            if (value() >= count) return Task.CompletedTask;
+            if (isReached()) return Task.CompletedTask;
             var reached = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            _waiters.Add((value, count, reached));
-            return reached.Task;
+            _waiters.Add((isReached, reached));
+            return reached.Task.WaitAsync(cancellationToken);
         }
     }
 
@@ -234,9 +285,9 @@ internal sealed class GatedBroker(IBroker inner) : IBroker
     {
         lock (_gate)
         {
-            foreach (var (value, count, reached) in _waiters)
+            foreach (var (isReached, reached) in _waiters)
             {
-                if (value() >= count) reached.TrySetResult();
+                if (isReached()) reached.TrySetResult();
             }
 
             _waiters.RemoveAll(waiter => waiter.Reached.Task.IsCompleted);
