@@ -149,10 +149,12 @@ internal sealed partial class Log
 
             var partition = topic.Partitions[header.Partition];
             lostBefore[partition] = lost;
+
+            // Also that of a record that was trimmed: no later record is older.
+            partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
             if (header.Offset < partition.High) continue;
             LogPosition? none = null;
             if (header.Offset > partition.High) Skip(partition, header.Offset);
-            partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
             Apply(partition, record, header.Sequence, ref none);
             partition.NextOffset = partition.High;
         }

@@ -3,7 +3,6 @@ using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Local;
 using MA.Streaming.Proto.Client.Remote;
-using MA.Streaming.TestSupport;
 
 namespace MA.Streaming.UsageTests;
 

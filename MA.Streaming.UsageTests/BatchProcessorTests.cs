@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using MA.Streaming.Core;
-using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;

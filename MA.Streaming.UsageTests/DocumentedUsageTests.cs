@@ -5,7 +5,6 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core;
 using MA.Streaming.OpenData;
-using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;

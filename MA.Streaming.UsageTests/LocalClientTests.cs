@@ -6,7 +6,6 @@ using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Routing;
 using MA.Streaming.Proto.Client.Local;
-using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests;

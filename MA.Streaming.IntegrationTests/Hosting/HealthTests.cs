@@ -3,7 +3,6 @@ using Grpc.Core;
 using MA.Streaming.Broker.Embedded;
 using Grpc.Health.V1;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static Grpc.Health.V1.HealthCheckResponse.Types;

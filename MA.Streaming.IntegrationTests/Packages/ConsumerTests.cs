@@ -1,6 +1,6 @@
 using System.IO.Compression;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.IntegrationTests.Tool;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Packages;

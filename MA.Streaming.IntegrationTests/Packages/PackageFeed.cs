@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Xml.Linq;
 using MA.Streaming.IntegrationTests.Samples;
-using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Packages;

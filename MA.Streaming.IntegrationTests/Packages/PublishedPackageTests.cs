@@ -3,8 +3,8 @@ using System.Reflection.PortableExecutable;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using MA.Streaming.IntegrationTests.Samples;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.IntegrationTests.Tool;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Packages;

@@ -2,8 +2,8 @@ using System.Runtime.InteropServices;
 using Google.Protobuf;
 using Grpc.Net.Client;
 using MA.Streaming.API;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.OpenData;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Tool;
@@ -46,14 +46,9 @@ internal sealed class DefaultCommandTests
 
         using var tail = ToolProcess.Start(_folder.Path, ["tail", "Car"]);
         var shown = tail.SaysAsync("(vCar = 7)", Limit);
-        while (!shown.IsCompleted)
-        {
-            // It follows from a moment on that nobody outside knows.
-            await WriteAsync(channel);
-            await Task.WhenAny(shown, Task.Delay(50, Limit));
-        }
 
-        await shown;
+        // It follows from a moment on that nobody outside knows.
+        await Until.DoneAsync(shown, () => WriteAsync(channel), Limit);
         tail.Signal(PosixSignal.SIGINT);
         Assert.That(await tail.EndAsync(Limit), Is.Zero, tail.Output);
         server.Signal(PosixSignal.SIGTERM);

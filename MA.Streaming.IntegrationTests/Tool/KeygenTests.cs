@@ -5,7 +5,6 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using Grpc.Health.V1;
-using MA.Streaming.IntegrationTests.Support;
 using MA.Streaming.KeyGenerator;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;

@@ -7,7 +7,7 @@ namespace MA.Streaming.UsageTests.Guide;
 public sealed class EmbeddingGuide
 {
     [Test]
-    public async Task Run() => Assert.That(await RunAsync("memory:").InTime(), Is.Not.Empty);
+    public async Task Run() => Assert.That(await RunAsync("memory:").WithDeadline(30), Is.Not.Empty);
 
     // <guide>
     private static async Task<string> RunAsync(string brokerUrl)

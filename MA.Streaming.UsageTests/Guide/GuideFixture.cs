@@ -2,7 +2,6 @@ using Google.Protobuf;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.OpenData;
 using MA.Streaming.Proto.Client.Local;
-using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests.Guide;

@@ -1,6 +1,5 @@
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Remote;
-using MA.Streaming.TestSupport;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using NUnit.Framework;

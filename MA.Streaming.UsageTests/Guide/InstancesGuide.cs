@@ -1,7 +1,6 @@
 using MA.Streaming.Core;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Proto.Client.Local;
-using MA.Streaming.TestSupport;
 using Microsoft.Extensions.Logging;
 using NUnit.Framework;
 

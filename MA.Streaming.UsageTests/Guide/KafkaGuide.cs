@@ -15,7 +15,7 @@ public sealed class KafkaGuide
             return;
         }
 
-        await using var api = await StartAsync(servers).InTime();
+        await using var api = await StartAsync(servers).WithDeadline(30);
         Assert.That((await api.GetSessionManagementClient().CreateSessionAsync(new() { DataSource = $"Car{Guid.NewGuid():N}" })).Success, Is.True);
     }
 

@@ -13,7 +13,7 @@ public sealed class LogGuide
         var folder = Directory.CreateTempSubdirectory("stream-api-guide-");
         try
         {
-            using var limit = Deadline.Source();
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
             Assert.That(await AppendAsync(folder.FullName, limit.Token), Is.Zero);
             Assert.That(await AppendAsync(folder.FullName, limit.Token), Is.EqualTo(1));
         }

@@ -1,7 +1,6 @@
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Remote;
-using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UsageTests.Guide;

@@ -19,18 +19,18 @@ public sealed class CrashTests
     public void TearDown() => Directory.Delete(_directory, recursive: true);
 
     [Test]
-    public Task ProcessKilledUnderLoad_25Times_HasEverythingAcknowledgedOnce() => KillAsync("log", 25);
+    public Task ProcessKilledUnderLoad_SomeTimes_HasEverythingAcknowledgedOnce() => KillAsync("log", 8);
 
     /// <summary>How often: parameter Kills.</summary>
     [Test]
     [Category("Long")]
-    public async Task ProcessKilledUnderLoad_1000Times_HasEverythingAcknowledgedOnce()
+    public async Task ProcessKilledUnderLoad_ManyTimes_HasEverythingAcknowledgedOnce()
     {
         for (var left = TestContext.Parameters.Get("Kills", 1000); left > 0; left -= 25) await KillAsync($"log-{left}", Math.Min(25, left));
     }
 
     [Test]
-    public Task FileSystemLosesPowerUnderLoad_SomeTimes_HasEverythingAcknowledgedOnce() => LosePowerAsync(6);
+    public Task FileSystemLosesPowerUnderLoad_SomeTimes_HasEverythingAcknowledgedOnce() => LosePowerAsync(4);
 
     /// <summary>How often: parameter PowerLosses.</summary>
     [Test]

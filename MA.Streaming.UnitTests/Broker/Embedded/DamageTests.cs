@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using MA.Streaming.Broker.Embedded;
@@ -11,11 +10,13 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 /// <summary>
 /// What is left of a log whose files were damaged, for every bit of 16 KiB and every length of 64 KiB: never a wrong record, never an
 /// exception out of opening, every undamaged record, a word on the others, and no offset given twice. What must be left is told from
-/// the undamaged file.
+/// the undamaged file. The suite takes one in so many bits and lengths, other ones with each commit; the tests of category Long take all.
 /// </summary>
 public sealed class DamageTests
 {
     private const int Partitions = 3;
+    private const int SomeBits = 17;
+    private const int SomeLengths = 13;
 
     private static EmbeddedBrokerOptions Options(int journalFileBytes) => new()
     {
@@ -29,15 +30,19 @@ public sealed class DamageTests
     };
 
     /// <summary>Two files of 8 KiB, one of them the last.</summary>
-    [TestCase("journal-000001", false)]
-    [TestCase("journal-000002", false)]
-    [TestCase("journal-000001", true)]
-    [TestCase("journal-000002", true)]
-    public void Open_JournalWithAnyBitFlipped_RecoversAllButTheDamagedRecord(string name, bool isClean)
+    [TestCase("journal-000001", false, SomeBits)]
+    [TestCase("journal-000002", false, SomeBits)]
+    [TestCase("journal-000001", true, SomeBits)]
+    [TestCase("journal-000002", true, SomeBits)]
+    [TestCase("journal-000001", false, 1, Category = "Long")]
+    [TestCase("journal-000002", false, 1, Category = "Long")]
+    [TestCase("journal-000001", true, 1, Category = "Long")]
+    [TestCase("journal-000002", true, 1, Category = "Long")]
+    public void Open_JournalWithAnyBitFlipped_RecoversAllButTheDamagedRecord(string name, bool isClean, int oneIn)
     {
         var log = WrittenLog.InJournal(Options(8 << 10), isClean);
         var places = log.Journal(name);
-        WrittenLog.ForEach((8 << 10) * 8, bit =>
+        Sample.Check((8 << 10) * 8, oneIn, bit =>
         {
             var at = bit / 8;
             var (opened, what) = (log.Open(name, bytes => bytes[at] ^= (byte)(1 << (bit % 8))), $"bit {bit} of {name}");
@@ -56,16 +61,20 @@ public sealed class DamageTests
     }
 
     /// <summary>Two files of 32 KiB, one of them the last.</summary>
-    [TestCase("journal-000001", false)]
-    [TestCase("journal-000002", false)]
-    [TestCase("journal-000001", true)]
-    [TestCase("journal-000002", true)]
-    public void Open_JournalTruncatedAnywhere_RecoversWhatComesBefore(string name, bool isClean)
+    [TestCase("journal-000001", false, SomeLengths)]
+    [TestCase("journal-000002", false, SomeLengths)]
+    [TestCase("journal-000001", true, SomeLengths)]
+    [TestCase("journal-000002", true, SomeLengths)]
+    [TestCase("journal-000001", false, 1, Category = "Long")]
+    [TestCase("journal-000002", false, 1, Category = "Long")]
+    [TestCase("journal-000001", true, 1, Category = "Long")]
+    [TestCase("journal-000002", true, 1, Category = "Long")]
+    public void Open_JournalTruncatedAnywhere_RecoversWhatComesBefore(string name, bool isClean, int oneIn)
     {
         var log = WrittenLog.InJournal(Options(32 << 10), isClean);
         var places = log.Journal(name);
         Assert.That(log.Content[name], Has.Length.EqualTo(32 << 10));
-        WrittenLog.ForEach(32 << 10, length =>
+        Sample.Check(32 << 10, oneIn, length =>
         {
             var (opened, what) = (log.Open(name, bytes => bytes[..length]), $"{length} bytes of {name}");
 
@@ -132,7 +141,7 @@ public sealed class DamageTests
         var last = paths.GroupBy(path => path[..path.LastIndexOf('-')]).Select(group => group.Last()).ToHashSet(StringComparer.Ordinal);
         Assert.That(paths, Has.Length.GreaterThanOrEqualTo(2 * Partitions));
         var pairs = (from a in paths from b in paths where string.CompareOrdinal(a, b) < 0 select (a, b)).ToArray();
-        WrittenLog.ForEach(pairs.Length, i =>
+        Sample.Check(pairs.Length, 1, i =>
         {
             var (a, b) = pairs[i];
             var what = $"{a} and {b}";
@@ -154,14 +163,16 @@ public sealed class DamageTests
         });
     }
 
-    [TestCase(false)]
-    [TestCase(true)]
-    public void Open_SegmentWithAnyBitFlipped_YieldsAllButTheDamagedRecordAndSaysSo(bool isClean)
+    [TestCase(false, SomeBits)]
+    [TestCase(true, SomeBits)]
+    [TestCase(false, 1, Category = "Long")]
+    [TestCase(true, 1, Category = "Long")]
+    public void Open_SegmentWithAnyBitFlipped_YieldsAllButTheDamagedRecordAndSaysSo(bool isClean, int oneIn)
     {
         var log = WrittenLog.InSegment(Options(16 << 10), 16 << 10, isClean);
         var (places, durable) = log.Segment();
         Assert.That(log.Content[log.SegmentPath], Has.Length.GreaterThanOrEqualTo(16 << 10));
-        WrittenLog.ForEach(log.Content[log.SegmentPath].Length * 8, bit =>
+        Sample.Check(log.Content[log.SegmentPath].Length * 8, oneIn, bit =>
         {
             var at = bit / 8;
             var (opened, what) = (log.Open(log.SegmentPath, bytes => bytes[at] ^= (byte)(1 << (bit % 8))), $"bit {bit}");
@@ -173,14 +184,16 @@ public sealed class DamageTests
         });
     }
 
-    [TestCase(false)]
-    [TestCase(true)]
-    public void Open_SegmentTruncatedAnywhere_YieldsWhatComesBeforeAndSaysSo(bool isClean)
+    [TestCase(false, SomeLengths)]
+    [TestCase(true, SomeLengths)]
+    [TestCase(false, 1, Category = "Long")]
+    [TestCase(true, 1, Category = "Long")]
+    public void Open_SegmentTruncatedAnywhere_YieldsWhatComesBeforeAndSaysSo(bool isClean, int oneIn)
     {
         var log = WrittenLog.InSegment(Options(16 << 10), 64 << 10, isClean);
         var (places, durable) = log.Segment();
         Assert.That(log.Content[log.SegmentPath], Has.Length.GreaterThanOrEqualTo(64 << 10));
-        WrittenLog.ForEach(log.Content[log.SegmentPath].Length, length =>
+        Sample.Check(log.Content[log.SegmentPath].Length, oneIn, length =>
         {
             var (opened, what) = (log.Open(log.SegmentPath, bytes => bytes[..length]), $"{length} bytes");
             var lost = places.FindAll(place => place.From < durable && (place.To > length || length < FileHead.SectorBytes));
@@ -192,12 +205,13 @@ public sealed class DamageTests
     }
 
     /// <summary>A segment that is closed ends where the next one begins, whatever its length says.</summary>
-    [Test]
-    public void Open_ClosedSegmentTruncatedAnywhere_YieldsWhatComesBeforeAndSaysSo()
+    [TestCase(SomeLengths)]
+    [TestCase(1, Category = "Long")]
+    public void Open_ClosedSegmentTruncatedAnywhere_YieldsWhatComesBeforeAndSaysSo(int oneIn)
     {
         var log = WrittenLog.InSegment(Options(16 << 10) with { SegmentBytesMax = 8 << 10 }, 16 << 10, isClean: true);
         var (places, _) = log.Segment();
-        WrittenLog.ForEach(log.Content[log.SegmentPath].Length, length =>
+        Sample.Check(log.Content[log.SegmentPath].Length, oneIn, length =>
         {
             var (opened, what) = (log.Open(log.SegmentPath, bytes => bytes[..length]), $"{length} bytes");
             var lost = places.FindAll(place => place.To > length || length < FileHead.SectorBytes);
@@ -214,7 +228,7 @@ public sealed class DamageTests
         var log = WrittenLog.InSegment(Options(16 << 10), 512 << 10, isClean: true);
         var path = Path.ChangeExtension(log.SegmentPath, ".index");
         Assert.That(log.Content[path], Has.Length.GreaterThanOrEqualTo(3 * IndexEntry.Bytes));
-        WrittenLog.ForEach(log.Content[path].Length * 8, bit =>
+        Sample.Check(log.Content[path].Length * 8, oneIn: 1, bit =>
         {
             var opened = log.Open(path, bytes => bytes[bit / 8] ^= (byte)(1 << (bit % 8)));
             opened.AssertHasAllBut([], $"bit {bit}");
@@ -226,7 +240,7 @@ public sealed class DamageTests
     public void Open_CheckpointDamagedInOneCopy_LosesNothing()
     {
         var log = WrittenLog.InSegment(Options(16 << 10), 4 << 10, isClean: true);
-        WrittenLog.ForEach(log.Content["checkpoint"].Length * 8, bit =>
+        Sample.Check(log.Content["checkpoint"].Length * 8, oneIn: 1, bit =>
         {
             var opened = log.Open("checkpoint", bytes => bytes[bit / 8] ^= (byte)(1 << (bit % 8)));
             opened.AssertHasAllBut([], $"bit {bit}");
@@ -249,15 +263,16 @@ public sealed class DamageTests
         }
     }
 
-    [Test]
-    public void Open_PayloadOfForgedRecords_NeverPassesAsRecords()
+    [TestCase(SomeBits)]
+    [TestCase(1, Category = "Long")]
+    public void Open_PayloadOfForgedRecords_NeverPassesAsRecords(int oneIn)
     {
         // The payload holds whole records of this very format; without the random id of the file their checksums are wrong.
         var forged = new byte[RecordFormat.SizeOf(10)];
         RecordFormat.Write(forged, 0, RecordFormatTests.RecordOf("key", "forgery"), 3, 1, 0);
         var log = WrittenLog.InJournal(Options(8 << 10), isClean: false, [.. Enumerable.Repeat(forged, 5).SelectMany(b => b)]);
         var places = log.Journal("journal-000001");
-        WrittenLog.ForEach((8 << 10) * 8, bit =>
+        Sample.Check((8 << 10) * 8, oneIn, bit =>
         {
             var at = bit / 8;
             var opened = log.Open("journal-000001", bytes => bytes[at] ^= (byte)(1 << (bit % 8)));
@@ -415,25 +430,6 @@ public sealed class DamageTests
             Open(new Dictionary<string, byte[]>(Content, StringComparer.Ordinal) { [path] = damage(Content[path]) });
 
         public OpenedLog Open(Dictionary<string, byte[]> content) => new(content, _options, _records);
-
-        /// <summary>All of them, on all cores; the first failures are told.</summary>
-        public static void ForEach(int count, Action<int> check)
-        {
-            var failures = new ConcurrentQueue<string>();
-            Parallel.For(0, count, (i, loop) =>
-            {
-                try
-                {
-                    check(i);
-                }
-                catch (Exception exception)
-                {
-                    failures.Enqueue(exception is AssertionException ? exception.Message : $"{i}: {exception}");
-                    if (failures.Count > 5) loop.Stop();
-                }
-            });
-            Assert.That(failures, Is.Empty, string.Join('\n', failures));
-        }
 
         /// <summary>A topic that the checkpoint knows, and a record in each partition, so that nothing begins at zero.</summary>
         private Log Begin()

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using MA.Streaming.Broker.Embedded;
@@ -10,10 +9,13 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 
 /// <summary>
 /// One script, run again and again: the n-th call to the disk fails, for every n, or is slow. Nothing is acknowledged that is not
-/// durable, reads go on, and writing resumes with the next append; only a journal that could not be flushed needs a new start.
+/// durable, reads go on, and writing resumes with the next append; only a journal that could not be flushed needs a new start. The suite
+/// takes one in so many calls, other ones with each commit; the tests of category Long take all.
 /// </summary>
 public sealed class FaultTests
 {
+    private const int Some = 5;
+
     private static readonly EmbeddedBrokerOptions Options = new()
     {
         Directory = "simulated",
@@ -25,52 +27,40 @@ public sealed class FaultTests
         DiskReserveBytes = 1,
     };
 
-    [TestCase(false, 1)]
-    [TestCase(true, 1)]
-    [TestCase(false, 12)]
-    [TestCase(true, 12)]
-    public void EveryCall_FailsOnceOrForSomeTime_KeepsEveryPromise(bool isFull, int calls)
+    [TestCase(false, 1, Some)]
+    [TestCase(true, 1, Some)]
+    [TestCase(false, 12, Some)]
+    [TestCase(true, 12, Some)]
+    [TestCase(false, 1, 1, Category = "Long")]
+    [TestCase(true, 1, 1, Category = "Long")]
+    [TestCase(false, 12, 1, Category = "Long")]
+    [TestCase(true, 12, 1, Category = "Long")]
+    public void EveryCall_FailsOnceOrForSomeTime_KeepsEveryPromise(bool isFull, int calls, int oneIn)
     {
         var script = new Script(seed: 1);
         script.Run();
         Assert.That(script.Calls, Is.GreaterThan(500));
         Assert.That(script.Kinds, Is.SupersetOf(Enum.GetValues<DiskCall>()));
-        Parallel(script.Calls, n =>
+        Sample.Check(script.Calls, oneIn, call =>
         {
+            var n = call + 1;
             var failing = new Script(n) { FirstFault = n, LastFault = n + calls - 1, IsFull = isFull };
             failing.Run();
             Check(failing.Faults > 0, "no call failed");
         });
     }
 
-    [Test]
-    public void EveryFlush_TakesLong_AcknowledgesNothingMeanwhileAndReadsGoOn()
+    [TestCase(Some)]
+    [TestCase(1, Category = "Long")]
+    public void EveryFlush_TakesLong_AcknowledgesNothingMeanwhileAndReadsGoOn(int oneIn)
     {
         var script = new Script(seed: 1);
         script.Run();
-        Parallel(script.Calls, n =>
+        Sample.Check(script.Calls, oneIn, call =>
         {
-            var slow = new Script(n) { SlowFlush = n };
+            var slow = new Script(call + 1) { SlowFlush = call + 1 };
             slow.Run();
         });
-    }
-
-    private static void Parallel(int count, Action<int> run)
-    {
-        var failures = new ConcurrentQueue<string>();
-        System.Threading.Tasks.Parallel.For(1, count + 1, (n, loop) =>
-        {
-            try
-            {
-                run(n);
-            }
-            catch (Exception exception)
-            {
-                failures.Enqueue($"call {n}: {(exception is AssertionException ? exception.Message : exception)}");
-                if (failures.Count > 5) loop.Stop();
-            }
-        });
-        Assert.That(failures, Is.Empty, string.Join('\n', failures));
     }
 
     private static void Check(bool holds, string failure)

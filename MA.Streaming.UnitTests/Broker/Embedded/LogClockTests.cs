@@ -1,6 +1,6 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.UnitTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker.Embedded;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.TestSupport;
@@ -12,16 +11,23 @@ namespace MA.Streaming.UnitTests.Broker.Embedded;
 /// </summary>
 public sealed class SimulationTests
 {
-    /// <summary>Of each kind; half of the seeds are of each.</summary>
-    private static int Seeds => int.Parse(TestContext.Parameters.Get("SimulationSeeds", "10000"), CultureInfo.InvariantCulture) / 2;
+    private const int LongRun = 100_000;
 
-    private static int FirstSeed => int.Parse(TestContext.Parameters.Get("SimulationFirstSeed", "0"), CultureInfo.InvariantCulture);
+    /// <summary>Short runs, many of them.</summary>
+    [TestCase(false, 1_000)]
+    [TestCase(true, 1_000)]
+    [TestCase(false, 20_000, Category = "Long")]
+    [TestCase(true, 20_000, Category = "Long")]
+    public void RandomSteps_PowerIsLostAndCallsFailOrDoNot_KeepEveryPromise(bool failing, int seeds) =>
+        Check(seeds, seed => new Run(seed, failing), run => run.Boots(4));
 
-    [Test]
-    public void RandomSteps_PowerLostAnywhere_KeepEveryPromise() => RunSeeds(failing: false);
-
-    [Test]
-    public void RandomSteps_CallsFailAndPowerIsLost_KeepEveryPromise() => RunSeeds(failing: true);
+    /// <summary>Runs that go on: groups, files and numbers come far, and there are long times between two starts.</summary>
+    [TestCase(false, 1)]
+    [TestCase(true, 1)]
+    [TestCase(false, 20, Category = "Long")]
+    [TestCase(true, 20, Category = "Long")]
+    public void RandomSteps_AHundredThousand_KeepEveryPromise(bool failing, int seeds) =>
+        Check(seeds, seed => new Run(seed, failing) { IsLong = true }, run => run.Steps(LongRun));
 
     [TestCase(17)]
     [TestCase(18)]
@@ -29,43 +35,51 @@ public sealed class SimulationTests
     {
         var one = new Run(seed, failing: true);
         var other = new Run(seed, failing: true);
-        one.Steps();
-        other.Steps();
+        one.Boots(4);
+        other.Boots(4);
         Assert.That(other.History, Is.EqualTo(one.History));
     }
 
-    private static void RunSeeds(bool failing) => Parallel.For(FirstSeed, FirstSeed + Seeds, seed =>
+    /// <summary>Parameters: SimulationFirstSeed, SimulationSeeds.</summary>
+    private static void Check(int seeds, Func<int, Run> make, Action<Run> run)
     {
-        var run = new Run(seed, failing);
-        try
+        var first = TestContext.Parameters.Get("SimulationFirstSeed", Sample.Seed);
+        Sample.CheckAll([.. Enumerable.Range(first, TestContext.Parameters.Get("SimulationSeeds", seeds))], seed =>
         {
-            run.Steps();
-        }
-        catch (Exception exception)
-        {
-            throw new AssertionException($"seed {seed}: {exception}\nafter\n{string.Join('\n', run.History.TakeLast(60))}");
-        }
-    });
+            var made = make(seed);
+            try
+            {
+                run(made);
+            }
+            catch (Exception exception)
+            {
+                throw new AssertionException($"seed {seed}: {exception}\nafter\n{string.Join('\n', made.History.TakeLast(60))}");
+            }
+        });
+    }
 
-    private sealed record Sent(long Number, byte[] Value, Append Append, long LeastOffset)
+    private sealed record Sent(long Number, byte[] Value, Append Append)
     {
         public long Offset { get; set; } = -1;
     }
 
     private sealed class Model
     {
-        /// <summary>Everything ever appended, in order, whatever became of it.</summary>
-        public List<Sent> Sent { get; } = [];
+        /// <summary>Everything ever appended, by its number, whatever became of it.</summary>
+        public Dictionary<long, Sent> Sent { get; } = [];
+
+        /// <summary>What this start has not seen the end of.</summary>
+        public List<Sent> Pending { get; } = [];
 
         public long Low { get; set; }
 
         public long High { get; set; }
 
-        /// <summary>What stood at an offset when it was seen.</summary>
-        public SortedDictionary<long, long> Seen { get; } = [];
+        /// <summary>The number and the time that stood at an offset when it was seen.</summary>
+        public Dictionary<long, (long Number, DateTimeOffset Timestamp)> Seen { get; } = [];
 
-        /// <summary>One past the last offset that any append was given or may have been given.</summary>
-        public long Acknowledged { get; set; }
+        /// <summary>The newest record's time: no later record is older, whatever the clock says and however often the log starts.</summary>
+        public DateTimeOffset Newest { get; set; }
     }
 
     private sealed class Run
@@ -80,6 +94,8 @@ public sealed class SimulationTests
         private readonly bool _failing;
         private Log? _log;
         private long _numbers;
+
+        private int TrimMax => IsLong ? 200 : 20;
 
         public Run(int seed, bool failing)
         {
@@ -107,43 +123,57 @@ public sealed class SimulationTests
 
         public List<string> History { get; } = [];
 
-        public void Steps()
+        /// <summary>Long times between two starts, and retention that keeps up.</summary>
+        public bool IsLong { get; init; }
+
+        public void Boots(int count)
         {
             Open();
-            for (var boot = 0; boot < 4; boot++)
+            for (var boot = 0; boot < count; boot++) Boot(20 + _random.Next(60));
+        }
+
+        public void Steps(int count)
+        {
+            Open();
+            while (count > 0) count -= Boot(1 + _random.Next(_random.Next(10) == 0 ? 5000 : 700));
+        }
+
+        /// <summary>Some steps, or fewer if power is lost; then a start. How many steps there were.</summary>
+        private int Boot(int steps)
+        {
+            var done = 0;
+            if (_random.Next(5) > 0) _disk.CallsUntilPowerLoss = 1 + _random.Next(_random.Next(2) == 0 ? 40 : IsLong ? 5000 : 250);
+            try
             {
-                if (_random.Next(5) > 0) _disk.CallsUntilPowerLoss = 1 + _random.Next(_random.Next(2) == 0 ? 40 : 250);
-                try
+                for (; done < steps && !(IsLong && _log!.Broken is not null && _random.Next(20) == 0); done++) Step();
+                if (_random.Next(3) == 0)
                 {
-                    var steps = 20 + _random.Next(60);
-                    for (var i = 0; i < steps; i++) Step();
-                    if (_random.Next(3) == 0)
-                    {
-                        Note("close");
-                        _disk.Fault = null;
-                        if (_log!.Broken is null) _log.CloseCleanly();
-                    }
+                    Note("close");
+                    _disk.Fault = null;
+                    if (_log!.Broken is null) _log.CloseCleanly();
                 }
-                catch (PowerLossException)
-                {
-                    Note("power lost");
-                }
-
-                _disk.Fault = null;
-                if (_random.Next(4) == 0 && _disk.CallsUntilPowerLoss < 0)
-                {
-                    Note("killed");
-                    _disk.Kill();
-                }
-                else
-                {
-                    _disk.LosePower();
-                }
-
-                _queue.Clear();
-                OpenThroughPowerLosses();
-                VerifyAfterStart();
             }
+            catch (PowerLossException)
+            {
+                Note("power lost");
+            }
+
+            _disk.Fault = null;
+            if (_random.Next(4) == 0 && _disk.CallsUntilPowerLoss < 0)
+            {
+                Note("killed");
+                _disk.Kill();
+            }
+            else
+            {
+                _disk.LosePower();
+            }
+
+            _queue.Clear();
+            foreach (var model in _models.Values) model.Pending.Clear();
+            OpenThroughPowerLosses();
+            VerifyAfterStart();
+            return done + 1;
         }
 
         private void OpenThroughPowerLosses()
@@ -192,7 +222,7 @@ public sealed class SimulationTests
                 case < 80: Commit(); break;
                 case < 90: Drain(); break;
                 case < 93: Trim(); break;
-                case < 95: _clock.Advance(TimeSpan.FromTicks(_random.Next(1000))); break;
+                case < 95: MoveClock(); break;
                 default: Read(); break;
             }
         }
@@ -225,6 +255,13 @@ public sealed class SimulationTests
             }
         }
 
+        /// <summary>On, or as a time server sets it, back too.</summary>
+        private void MoveClock()
+        {
+            _clock.Advance(TimeSpan.FromTicks(_random.Next(1000)));
+            if (_random.Next(4) == 0) _clock.JumpTo(_clock.GetUtcNow().AddTicks(_random.Next(-5000, 5000)));
+        }
+
         private void Change()
         {
             var spec = new TopicSpec($"t{_random.Next(3)}", _random.Next(1, 4));
@@ -246,7 +283,9 @@ public sealed class SimulationTests
                 BitConverter.TryWriteBytes(value, ++_numbers);
                 var append = new Append(partition, new RecordData(null, value));
                 var model = ModelOf(partition.Source);
-                model.Sent.Add(new Sent(_numbers, value, append, model.High));
+                var sent = new Sent(_numbers, value, append);
+                model.Sent.Add(_numbers, sent);
+                model.Pending.Add(sent);
                 _queue.Add(append);
                 Note($"send {_numbers} to {partition.Source}");
             }
@@ -269,14 +308,17 @@ public sealed class SimulationTests
             foreach (var append in group) Check(append.Task.IsCompleted, "an append of a committed group is not completed");
             foreach (var (source, model) in _models.OrderBy(pair => pair.Key.ToString(), StringComparer.Ordinal))
             {
-                foreach (var sent in model.Sent.Where(sent => sent.Offset < 0 && sent.Append.Task.IsCompletedSuccessfully))
+                foreach (var sent in model.Pending.Where(sent => sent.Append.Task.IsCompletedSuccessfully))
                 {
                     sent.Offset = sent.Append.Record.Offset;
                     Check(sent.Offset == model.High, $"{source}: {sent.Number} was given offset {sent.Offset}, the next is {model.High}");
-                    Check(model.Seen.TryAdd(sent.Offset, sent.Number), $"{source}: offset {sent.Offset} was given twice");
-                    model.High = model.Acknowledged = sent.Offset + 1;
+                    Check(model.Seen.TryAdd(sent.Offset, (sent.Number, sent.Append.Record.Timestamp)), $"{source}: offset {sent.Offset} was given twice");
+                    CheckTime(source, model, sent.Offset, sent.Append.Record.Timestamp);
+                    model.High = sent.Offset + 1;
                     Note($"{sent.Number} has offset {sent.Offset}");
                 }
+
+                model.Pending.RemoveAll(sent => sent.Append.Task.IsCompleted);
             }
         }
 
@@ -303,7 +345,7 @@ public sealed class SimulationTests
             if (_models.Count == 0) return;
             var (source, model) = _models.OrderBy(pair => pair.Key.ToString(), StringComparer.Ordinal).ElementAt(_random.Next(_models.Count));
             if (_log!.Find(source) is not { } partition) return;
-            var low = Math.Min(model.High, model.Low + _random.Next(20));
+            var low = Math.Min(model.High, model.Low + _random.Next(TrimMax));
             Note($"trim {source} to {low}");
             try
             {
@@ -341,7 +383,7 @@ public sealed class SimulationTests
             Check(isAfterStart || (marks.High == model.High && marks.Low == model.Low), $"{source}: {marks} without a cause, after {model.Low} and {model.High}");
 
             // A trim that was interrupted may have happened.
-            Check(marks.Low <= model.Low + 20, $"{source}: low is {marks.Low} after {model.Low}");
+            Check(marks.Low <= model.Low + TrimMax, $"{source}: low is {marks.Low} after {model.Low}");
             model.Low = marks.Low;
             model.High = marks.High;
             var request = new ReadRequest([new Position(source, marks.Low)], 1 + _random.Next(3000), ToHighWatermark: true);
@@ -359,11 +401,12 @@ public sealed class SimulationTests
                     var number = BitConverter.ToInt64(record.Value!.Value.Span);
                     Check(record.Offset == next, $"{source}: offset {record.Offset} where {next} was due");
                     Check(number > last, $"{source}: {number} comes after {last}");
-                    var sent = model.Sent.Find(sent => sent.Number == number);
+                    var sent = model.Sent.GetValueOrDefault(number);
                     Check(sent is not null && record.Value.Value.Span.SequenceEqual(sent.Value), $"{source}: {number} at {record.Offset} was never appended");
                     Check(sent!.Offset < 0 || sent.Offset == record.Offset, $"{source}: {number} moved from {sent.Offset} to {record.Offset}");
-                    if (model.Seen.TryGetValue(record.Offset, out var before)) Check(before == number, $"{source}: offset {record.Offset} had {before} and has {number}");
-                    model.Seen[record.Offset] = number;
+                    if (!model.Seen.TryGetValue(record.Offset, out var before)) CheckTime(source, model, record.Offset, record.Timestamp);
+                    else Check(before == (number, record.Timestamp), $"{source}: offset {record.Offset} had {before} and has {number} of {record.Timestamp:O}");
+                    model.Seen[record.Offset] = (number, record.Timestamp);
                     sent.Offset = record.Offset;
                     last = number;
                     next++;
@@ -371,6 +414,12 @@ public sealed class SimulationTests
             }
 
             Check(next == marks.High, $"{source}: records end at {next}, before {marks.High}");
+        }
+
+        private static void CheckTime(TopicPartition source, Model model, long offset, DateTimeOffset timestamp)
+        {
+            Check(timestamp >= model.Newest, $"{source}: offset {offset} is of {timestamp:O}, an earlier one of {model.Newest:O}");
+            model.Newest = timestamp;
         }
 
         private Model ModelOf(TopicPartition source)
