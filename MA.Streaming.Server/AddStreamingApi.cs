@@ -7,17 +7,17 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Puts a Stream API server into a host.</summary>
+/// <summary>Adds a Stream API server to a host.</summary>
 public static class StreamingApiServiceCollectionExtensions
 {
     /// <summary>
-    /// A Stream API server that starts and stops with the host: it serves gRPC on StreamApiPort, metrics and health on
-    /// PrometheusMetricPort, and drains on stop. In an ASP.NET Core application <c>app.MapStreamingApi()</c> serves it on the
-    /// application's own port instead. Called again it adds another server.
+    /// Adds a Stream API server that starts and stops with the host. It serves gRPC on StreamApiPort, and metrics and health on
+    /// PrometheusMetricPort. On stop it finishes the accepted calls. In an ASP.NET Core application <c>app.MapStreamingApi()</c> serves it on
+    /// the application's port instead. A second call adds another server.
     /// </summary>
     /// <param name="services">The host's services.</param>
     /// <param name="configuration">The settings; checked when the host starts.</param>
-    /// <param name="configure">Changes them, and sets what only a server has.</param>
+    /// <param name="configure">Changes the settings, and sets those that only a server has.</param>
     public static IServiceCollection AddStreamingApi(
         this IServiceCollection services, IStreamingApiConfiguration configuration, Action<StreamingApiServerOptions>? configure = null)
     {
@@ -27,9 +27,9 @@ public static class StreamingApiServiceCollectionExtensions
 
     /// <inheritdoc cref="AddStreamingApi(IServiceCollection, IStreamingApiConfiguration, Action{StreamingApiServerOptions})"/>
     /// <param name="services">The host's services.</param>
-    /// <param name="configuration">The keys of AppConfig.json, at its root; read and checked when the host starts. A key that is not known is
-    /// a warning.</param>
-    /// <param name="configure">Changes what was read.</param>
+    /// <param name="configuration">The keys of AppConfig.json, at its root; read and checked when the host starts. An unknown key is a
+    /// warning.</param>
+    /// <param name="configure">Changes the settings that were read.</param>
     public static IServiceCollection AddStreamingApi(
         this IServiceCollection services, IConfiguration configuration, Action<StreamingApiServerOptions>? configure = null)
     {
