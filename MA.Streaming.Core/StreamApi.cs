@@ -14,24 +14,24 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MA.Streaming.Core;
 
-/// <summary>What a <see cref="StreamApi"/> is given besides its configuration.</summary>
+/// <summary>The parts that a <see cref="StreamApi"/> uses besides its configuration.</summary>
 public sealed record StreamApiOptions
 {
-    /// <summary>Nothing logged, the system's clock.</summary>
+    /// <summary>No log, and the system's clock.</summary>
     public static StreamApiOptions Default { get; } = new();
 
-    /// <summary>Where log events go.</summary>
+    /// <summary>Gets the log events.</summary>
     public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
 
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
-    /// <summary>Where session keys and format ids come from while UseRemoteKeyGenerator is true; required then, not used otherwise. Who gives
-    /// it disposes it, after the engine.</summary>
+    /// <summary>Makes session keys and format ids while UseRemoteKeyGenerator is true. Required then, and not used otherwise. The caller
+    /// disposes it, after the engine.</summary>
     public IKeyGenerator? KeyGenerator { get; init; }
 
-    /// <summary>True where no network is between engine and client: closing a connection then abandons the response that its read is
-    /// writing at once, without <see cref="StreamingApiLimits.CloseGrace"/>.</summary>
+    /// <summary>True if no network is between engine and client. Closing a connection then abandons at once the response that its read
+    /// is writing, without <see cref="StreamingApiLimits.CloseGrace"/>.</summary>
     public bool IsInProcess { get; init; }
 
     /// <summary>The scope of the engine's meter, by which a listener tells several engines of one process apart.</summary>
@@ -39,13 +39,13 @@ public sealed record StreamApiOptions
 }
 
 /// <summary>The engine could not be started.</summary>
-/// <param name="message">Which broker, what was tried, and the last error.</param>
+/// <param name="message">Names the broker, the step that failed, and the last error.</param>
 /// <param name="innerException">The last error.</param>
 public sealed class InitialisationException(string message, Exception? innerException) : Exception(message, innerException);
 
 /// <summary>
-/// The engine: the five services over one broker. It does not own the broker: two engines may share one, and see each other's sessions,
-/// updates and formats as two servers do.
+/// The engine: the five services over one broker. It does not own the broker. Two engines may share one broker; they see each other's
+/// sessions, updates and formats, as two servers do.
 /// </summary>
 public sealed class StreamApi : IAsyncDisposable
 {
@@ -127,7 +127,7 @@ public sealed class StreamApi : IAsyncDisposable
         DataFormatManager = new DataFormatManagerEndpoint(_formats, _calls);
     }
 
-    /// <summary>The broker in force, as in its log and error messages: <c>memory:</c>, <c>embedded:</c> and the full path, or Kafka's servers.</summary>
+    /// <summary>The name of the broker in log and error messages: <c>memory:</c>, <c>embedded:</c> with the full path, or Kafka's servers.</summary>
     public string BrokerName => _broker.Info.Name;
 
     /// <summary>The packet writer service.</summary>
@@ -159,13 +159,13 @@ public sealed class StreamApi : IAsyncDisposable
     public static void CheckConfiguration(IStreamingApiConfiguration configuration) => ConfigurationValidation.Check(configuration);
 
     /// <summary>
-    /// Starts the engine and waits until it has caught up with what the broker holds. Recovery and catching up that move are progress;
-    /// without progress for InitialisationTimeoutSeconds it fails and leaves nothing running.
+    /// Starts the engine and waits until it has read the sessions that the broker holds. Recovery and reading that move on are progress.
+    /// Without progress for InitialisationTimeoutSeconds the start fails and leaves nothing running.
     /// </summary>
     /// <param name="configuration">The settings; checked first.</param>
     /// <param name="broker">The broker; the caller disposes it after the engine.</param>
     /// <param name="options">Logging and clock.</param>
-    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="cancellationToken">Ends the start.</param>
     /// <exception cref="ConfigurationException">A setting is not allowed.</exception>
     /// <exception cref="InitialisationException">There was no progress in time.</exception>
     public static async Task<StreamApi> StartAsync(
@@ -195,7 +195,7 @@ public sealed class StreamApi : IAsyncDisposable
         return api;
     }
 
-    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes what was accepted (for DrainTimeoutSeconds at most), stops.</summary>
+    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes the accepted calls (within DrainTimeoutSeconds), and stops.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0) return;

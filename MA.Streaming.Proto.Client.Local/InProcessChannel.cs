@@ -5,13 +5,13 @@ using Grpc.Core;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
-/// A gRPC channel without a wire: calls of any generated client go to the handlers of services in the same process. Messages are handed
-/// over, not serialised; deadlines, cancellation, metadata, trailers, statuses and back pressure are those of a real channel. A handler
-/// runs on its caller's thread until its first await. There is no thread a stream and no queue without a bound.
+/// A gRPC channel without a network: calls of any generated client go to the handlers of services in the same process. It hands messages
+/// over and does not serialise them. Deadlines, cancellation, metadata, trailers, statuses and back pressure are those of a real channel. A
+/// handler runs on its caller's thread until its first await. A stream has no thread, and every queue has a limit.
 /// </summary>
 public sealed class InProcessChannel : ChannelBase
 {
-    /// <summary>The largest request, in bytes; a larger one is refused with RESOURCE_EXHAUSTED, as the network server does.</summary>
+    /// <summary>The bytes of the largest request. A larger one is refused with RESOURCE_EXHAUSTED, as the network server does.</summary>
     public const int RequestBytesMax = 16 << 20;
 
     private readonly Dictionary<string, object> _handlers = new(StringComparer.Ordinal);
@@ -19,8 +19,8 @@ public sealed class InProcessChannel : ChannelBase
     private readonly Action<string, StatusCode, TimeSpan>? _ended;
     private volatile bool _closed;
 
-    /// <summary>A channel without services.</summary>
-    /// <param name="ended">Told of every call that ended: method, status, duration.</param>
+    /// <summary>Makes a channel without services.</summary>
+    /// <param name="ended">Is called after every call, with method, status and duration.</param>
     /// <param name="clock">The clock of deadlines.</param>
     public InProcessChannel(Action<string, StatusCode, TimeSpan>? ended = null, TimeProvider? clock = null)
         : base("in-process")
@@ -34,10 +34,10 @@ public sealed class InProcessChannel : ChannelBase
 
     internal bool ObservesCalls => _ended is not null;
 
-    /// <summary>Serves a service. All services are bound before the first call.</summary>
+    /// <summary>Adds a service. Add all services before the first call.</summary>
     /// <param name="bind">The generated <c>XxxService.BindService(binder, implementation)</c>.</param>
-    /// <param name="takesRequestsAtOnce">The handlers are done with a request before they first wait (a client stream: before they ask
-    /// for the next message), so that requests need not be copied against a caller that goes on using them.</param>
+    /// <param name="takesRequestsAtOnce">True if the handlers use a request only before they first wait (in a client stream: before they ask
+    /// for the next message). The channel then does not copy requests, although the caller may go on using them.</param>
     public void Bind(Action<ServiceBinderBase> bind, bool takesRequestsAtOnce = false)
     {
         ArgumentNullException.ThrowIfNull(bind);
@@ -48,7 +48,7 @@ public sealed class InProcessChannel : ChannelBase
     /// <inheritdoc/>
     public override CallInvoker CreateCallInvoker() => new InProcessCallInvoker(this);
 
-    /// <summary>Refuses calls from now on with UNAVAILABLE; open ones go on.</summary>
+    /// <summary>Refuses new calls with UNAVAILABLE. Open calls go on.</summary>
     public void Close() => _closed = true;
 
     /// <inheritdoc/>

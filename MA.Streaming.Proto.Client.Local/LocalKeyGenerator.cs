@@ -5,8 +5,8 @@ using MA.Streaming.KeyGenerator;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
-/// A key generator inside this process, for a host to put behind a port, or for direct use. Its numbers increase strictly, across
-/// restarts too when it has a directory.
+/// A key generator inside this process. A host may put it behind a port, or a program may use it directly. Each number is larger than the
+/// one before, also after a restart if it has a directory.
 /// </summary>
 public sealed class LocalKeyGenerator : IDisposable
 {
@@ -27,10 +27,10 @@ public sealed class LocalKeyGenerator : IDisposable
     public UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase Service { get; }
 
     /// <summary>Starts a key generator.</summary>
-    /// <param name="directory">Where it keeps, in a folder <c>key-generator</c> of its own, what its numbers have to stay above. Empty: nowhere;
-    /// after a restart numbers may come again if the clock went back meanwhile, which a warning says.</param>
+    /// <param name="directory">Holds the folder <c>key-generator</c>, in which it stores the number that the next ones must exceed. Empty: it
+    /// stores nothing. Numbers may then come again after a restart, if the clock went back; a warning says so.</param>
     /// <param name="options">Logging and clock.</param>
-    /// <exception cref="IOException">The directory is another key generator's or cannot be used, or what it holds is damaged.</exception>
+    /// <exception cref="IOException">Another key generator uses the directory, it cannot be used, or its file is damaged.</exception>
     public static LocalKeyGenerator Start(string directory, StreamApiOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(directory);
@@ -43,7 +43,7 @@ public sealed class LocalKeyGenerator : IDisposable
     /// <summary>A client of the service, without a network.</summary>
     public UniqueKeyGeneratorService.UniqueKeyGeneratorServiceClient GetKeyGeneratorClient() => _client;
 
-    /// <summary>Gives the directory back.</summary>
+    /// <summary>Releases the directory.</summary>
     public void Dispose() => _floor?.Dispose();
 
     internal static LocalKeyGenerator Start(KeyFloor floor, StreamApiOptions options)

@@ -8,8 +8,8 @@ using MA.Streaming.Proto.Client.Remote;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
-/// A Stream API inside this process: a broker, the engine, and a channel to its five services. Several may live side by side; dispose
-/// each. <see cref="StreamingApiClient"/> is one of these behind a static face.
+/// A Stream API inside this process: a broker, the engine, and a channel to its five services. A process may have several; dispose each.
+/// <see cref="StreamingApiClient"/> keeps one of them in a static class.
 /// </summary>
 public sealed class LocalStreamingApi : IAsyncDisposable
 {
@@ -42,17 +42,17 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         _sessions = new(invoker);
     }
 
-    /// <summary>The broker in force: <c>memory:</c>, <c>embedded:</c> and the full path, or Kafka's servers.</summary>
+    /// <summary>The name of the broker: <c>memory:</c>, <c>embedded:</c> with the full path, or Kafka's servers.</summary>
     public string BrokerName => _api.BrokerName;
 
-    /// <summary>The channel, for interceptors and generated clients of one's own.</summary>
+    /// <summary>The channel, for your interceptors and generated clients.</summary>
     public ChannelBase Channel => _channel;
 
     /// <summary>Starts a Stream API and waits until it is ready.</summary>
     /// <param name="configuration">The settings.</param>
     /// <param name="options">Logging and clock.</param>
-    /// <param name="cancellationToken">Gives up; nothing is left running.</param>
-    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <param name="cancellationToken">Ends the start, and leaves nothing running.</param>
+    /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
     /// <exception cref="InitialisationException">The broker could not be opened, or made no progress for InitialisationTimeoutSeconds.</exception>
     public static async Task<LocalStreamingApi> StartAsync(
         IStreamingApiConfiguration configuration, StreamApiOptions? options = null, CancellationToken cancellationToken = default)
@@ -87,7 +87,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
     /// <summary>The session management service.</summary>
     public SessionManagementService.SessionManagementServiceClient GetSessionManagementClient() => _sessions;
 
-    /// <summary>One of the five clients, the channel, or this, by its type; null for anything else.</summary>
+    /// <summary>Finds one of the five clients, the channel, or this object by its type. Null for any other type.</summary>
     public object? GetService(Type serviceType)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
@@ -95,7 +95,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         return Array.Find(services, serviceType.IsInstanceOfType);
     }
 
-    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes what was accepted (for DrainTimeoutSeconds at most), stops.</summary>
+    /// <summary>Refuses new calls, ends reads with UNAVAILABLE, finishes the accepted calls (within DrainTimeoutSeconds), and stops.</summary>
     public async ValueTask DisposeAsync()
     {
         _channel.Close();

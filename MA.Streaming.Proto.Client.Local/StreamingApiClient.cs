@@ -6,8 +6,8 @@ using MA.Streaming.Core;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
-/// The Stream API of this process: <see cref="Initialise(IStreamingApiConfiguration)"/> once, then the five clients, then
-/// <see cref="Shutdown"/>. All members may be called from any thread.
+/// The Stream API of this process. Call <see cref="Initialise(IStreamingApiConfiguration)"/> once, use the five clients, then call
+/// <see cref="Shutdown"/>. Any thread may call any member.
 /// </summary>
 public static class StreamingApiClient
 {
@@ -19,18 +19,18 @@ public static class StreamingApiClient
     /// <summary>True between Initialise and Shutdown.</summary>
     public static bool Initialised => Volatile.Read(ref _api) is not null;
 
-    /// <summary>Starts the Stream API and returns when it is ready. Does nothing when it is initialised.</summary>
+    /// <summary>Starts the Stream API and returns when it is ready. Does nothing if it is initialised already.</summary>
     /// <param name="streamingApiConfiguration">The settings.</param>
-    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
     /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
     public static void Initialise(IStreamingApiConfiguration streamingApiConfiguration) => Start(streamingApiConfiguration, null, null, null);
 
-    /// <summary>Starts the Stream API and returns when it is ready. Does nothing when it is initialised.</summary>
+    /// <summary>Starts the Stream API and returns when it is ready. Does nothing if it is initialised already.</summary>
     /// <param name="streamingApiConfiguration">The settings.</param>
-    /// <param name="cancellationTokenSourceProvider">Cancelling the provided source means <see cref="Shutdown"/>.</param>
-    /// <param name="kafkaBrokerAvailabilityChecker">Asked for Kafka addresses only.</param>
-    /// <param name="loggingDirectoryProvider">The folder of a rolling text log; empty for none.</param>
-    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <param name="cancellationTokenSourceProvider">Cancelling the provided source has the effect of <see cref="Shutdown"/>.</param>
+    /// <param name="kafkaBrokerAvailabilityChecker">Checks the broker before the start, for Kafka addresses only.</param>
+    /// <param name="loggingDirectoryProvider">Names the folder of a rolling text log; empty for none.</param>
+    /// <exception cref="Core.Configuration.ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
     /// <exception cref="InitialisationException">The broker made no progress for InitialisationTimeoutSeconds.</exception>
     public static void Initialise(
         IStreamingApiConfiguration streamingApiConfiguration,
@@ -44,8 +44,8 @@ public static class StreamingApiClient
         Start(streamingApiConfiguration, cancellationTokenSourceProvider.Provide(), kafkaBrokerAvailabilityChecker, loggingDirectoryProvider.Provide());
     }
 
-    /// <summary>Stops the Stream API: what was acknowledged or half-closed is written, open reads end with UNAVAILABLE. Does nothing when it
-    /// is not initialised.</summary>
+    /// <summary>Stops the Stream API. Acknowledged packets and completed client streams are written; open reads end with UNAVAILABLE. Does
+    /// nothing if it is not initialised.</summary>
     public static void Shutdown() => Stop(null);
 
     // Of a given instance only, when there is one: a source that is cancelled late must not stop what was initialised after it.
@@ -69,7 +69,7 @@ public static class StreamingApiClient
         log?.Dispose();
     }
 
-    /// <summary>One of the five clients, or the channel, by its type; null for anything else.</summary>
+    /// <summary>Finds one of the five clients, or the channel, by its type. Null for any other type.</summary>
     /// <exception cref="InvalidOperationException">It is not initialised.</exception>
     public static object? GetService(Type serviceType) => Api.GetService(serviceType);
 

@@ -5,8 +5,8 @@ using MA.Streaming.Proto.Client.Remote;
 namespace MA.KeyGenerator.Proto.Client;
 
 /// <summary>
-/// The client of a key generator: <see cref="Initialise"/> once, then <see cref="GetKeyGeneratorClient"/>, then <see cref="Shutdown"/>. All
-/// members may be called from any thread.
+/// The client of a key generator. Call <see cref="Initialise"/> once, use <see cref="GetKeyGeneratorClient"/>, then call
+/// <see cref="Shutdown"/>. Any thread may call any member.
 /// </summary>
 public static class KeyGeneratorClient
 {
@@ -22,9 +22,9 @@ public static class KeyGeneratorClient
         }
     }
 
-    /// <summary>Names the key generator; the first call connects. Does nothing when it is initialised.</summary>
-    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas: the first that works is used.</param>
-    /// <exception cref="ArgumentException">The address is not one: names the value and what is allowed.</exception>
+    /// <summary>Sets the key generator. The first call connects. Does nothing if it is initialised already.</summary>
+    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas. The first one that works is used.</param>
+    /// <exception cref="ArgumentException">The address is not allowed. The message names it and what is allowed.</exception>
     public static void Initialise(string serverAddress)
     {
         ArgumentNullException.ThrowIfNull(serverAddress);
@@ -36,7 +36,7 @@ public static class KeyGeneratorClient
         }
     }
 
-    /// <summary>Closes the channel. Does nothing when it is not initialised.</summary>
+    /// <summary>Closes the channel. Does nothing if it is not initialised.</summary>
     public static void Shutdown()
     {
         GrpcChannel? channel;

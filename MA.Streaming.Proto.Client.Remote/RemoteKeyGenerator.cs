@@ -8,7 +8,7 @@ using MA.Streaming.KeyGenerator;
 
 namespace MA.Streaming.Proto.Client.Remote;
 
-/// <summary>The keys of a key generator service. When it does not answer there is no key: never one made here.</summary>
+/// <summary>Gets keys from a key generator service. If the service does not answer, there is no key: this class never makes one itself.</summary>
 public sealed class RemoteKeyGenerator : IKeyGenerator, IDisposable
 {
     /// <summary>How long the service may take for a key, tried again or not.</summary>
@@ -27,7 +27,7 @@ public sealed class RemoteKeyGenerator : IKeyGenerator, IDisposable
         _clock = clock;
     }
 
-    /// <summary>The key generator that a configuration names; null when it uses none. It connects with the first key asked for.</summary>
+    /// <summary>Makes a client of the key generator that a configuration names. Null if it names none. The first request for a key connects.</summary>
     /// <exception cref="ConfigurationException">RemoteKeyGeneratorServiceAddress is not an address.</exception>
     public static RemoteKeyGenerator? Of(IStreamingApiConfiguration configuration, StreamApiOptions? options = null)
     {

@@ -5,8 +5,8 @@ using MA.Streaming.API;
 namespace MA.Streaming.Proto.Client.Remote;
 
 /// <summary>
-/// The Stream API of a server: one channel and the five clients over it. Several may live side by side; dispose each.
-/// <see cref="RemoteStreamingApiClient"/> is one of these behind a static face.
+/// The Stream API of a server: one channel and the five clients over it. A process may have several; dispose each.
+/// <see cref="RemoteStreamingApiClient"/> keeps one of them in a static class.
 /// </summary>
 public sealed class RemoteStreamingApi : IDisposable
 {
@@ -29,19 +29,19 @@ public sealed class RemoteStreamingApi : IDisposable
         _sessions = new(invoker);
     }
 
-    /// <summary>The addresses it was given.</summary>
+    /// <summary>The addresses of the server.</summary>
     public string Address { get; }
 
-    /// <summary>The channel, for interceptors and generated clients of one's own.</summary>
+    /// <summary>The channel, for your interceptors and generated clients.</summary>
     public ChannelBase Channel => _channel;
 
     /// <summary>
-    /// A client of the server at an address. It connects with the first call and again after a loss; a call finds out whether the server is
-    /// there. Of several addresses the first that works is used until it is lost: connections live on one server.
+    /// Makes a client of a server. The first call connects, and the first one after a loss connects again. With several addresses the client
+    /// uses the first one that works until it is lost, because connections live on one server.
     /// </summary>
     /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas.</param>
-    /// <param name="options">How it connects.</param>
-    /// <exception cref="ArgumentException">The address is not one: names the value and what is allowed.</exception>
+    /// <param name="options">The settings of the connection.</param>
+    /// <exception cref="ArgumentException">The address is not allowed. The message names it and what is allowed.</exception>
     public static RemoteStreamingApi Connect(string serverAddress, RemoteStreamingApiOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(serverAddress);
@@ -63,6 +63,6 @@ public sealed class RemoteStreamingApi : IDisposable
     /// <summary>The session management service.</summary>
     public SessionManagementService.SessionManagementServiceClient GetSessionManagementClient() => _sessions;
 
-    /// <summary>Closes the channel; calls that are open end with CANCELLED.</summary>
+    /// <summary>Closes the channel. Open calls end with CANCELLED.</summary>
     public void Dispose() => _channel.Dispose();
 }

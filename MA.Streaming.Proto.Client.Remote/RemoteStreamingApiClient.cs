@@ -3,8 +3,8 @@ using MA.Streaming.API;
 namespace MA.Streaming.Proto.Client.Remote;
 
 /// <summary>
-/// The Stream API of a server: <see cref="Initialise"/> once, then the five clients, then <see cref="Shutdown"/>. All members may be
-/// called from any thread.
+/// The Stream API of a server. Call <see cref="Initialise"/> once, use the five clients, then call <see cref="Shutdown"/>. Any thread may
+/// call any member.
 /// </summary>
 public static class RemoteStreamingApiClient
 {
@@ -14,9 +14,9 @@ public static class RemoteStreamingApiClient
     /// <summary>True between Initialise and Shutdown.</summary>
     public static bool Initialised => Volatile.Read(ref _api) is not null;
 
-    /// <summary>Names the server; the first call connects. Does nothing when it is initialised.</summary>
-    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas: the first that works is used.</param>
-    /// <exception cref="ArgumentException">The address is not one: names the value and what is allowed.</exception>
+    /// <summary>Sets the server. The first call connects. Does nothing if it is initialised already.</summary>
+    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas. The first one that works is used.</param>
+    /// <exception cref="ArgumentException">The address is not allowed. The message names it and what is allowed.</exception>
     public static void Initialise(string serverAddress)
     {
         lock (Gate)
@@ -25,7 +25,7 @@ public static class RemoteStreamingApiClient
         }
     }
 
-    /// <summary>Closes the channel; calls that are open end with CANCELLED. Does nothing when it is not initialised.</summary>
+    /// <summary>Closes the channel. Open calls end with CANCELLED. Does nothing if it is not initialised.</summary>
     public static void Shutdown()
     {
         RemoteStreamingApi? api;

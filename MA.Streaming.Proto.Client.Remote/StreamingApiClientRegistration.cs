@@ -3,19 +3,19 @@ using Microsoft.Extensions.Logging;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>The clients of a Stream API server as services.</summary>
+/// <summary>Registers the clients of a Stream API server as services.</summary>
 public static class StreamingApiClientRegistration
 {
     /// <summary>
-    /// Adds <see cref="RemoteStreamingApi"/> and its five clients as singletons with the key <paramref name="name"/>, so that clients of
-    /// several servers stand side by side: <c>[FromKeyedServices("name")] PacketWriterService.PacketWriterServiceClient writer</c>. They go
-    /// with the container.
+    /// Adds <see cref="RemoteStreamingApi"/> and its five clients as singletons with the key <paramref name="name"/>, so that a
+    /// program can have clients of several servers: <c>[FromKeyedServices("name")] PacketWriterService.PacketWriterServiceClient writer</c>. The
+    /// container disposes them.
     /// </summary>
     /// <param name="services">The services.</param>
     /// <param name="name">The key; each may be added once.</param>
-    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas: the first that works is used.</param>
-    /// <param name="options">How it connects; without a logger of their own the container's is used.</param>
-    /// <exception cref="ArgumentException">The address is not one, or the name is empty or taken.</exception>
+    /// <param name="serverAddress"><c>host:port</c>, <c>https://host:port</c>, or several separated by commas. The first one that works is used.</param>
+    /// <param name="options">The settings of the connection. If they have no logger, the container's is used.</param>
+    /// <exception cref="ArgumentException">The address is not allowed, or the name is empty or taken.</exception>
     public static IServiceCollection AddStreamingApiClient(
         this IServiceCollection services, string name, string serverAddress, RemoteStreamingApiOptions? options = null)
     {

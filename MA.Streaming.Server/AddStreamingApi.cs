@@ -8,7 +8,7 @@ using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
-/// <summary>Puts a Stream API server into a host.</summary>
+/// <summary>Adds a Stream API server to a host.</summary>
 public static class StreamingApiServiceCollectionExtensions
 {
     /// <summary>

@@ -19,11 +19,11 @@ public sealed record KeyGeneratorServerOptions
     /// <summary>The port of <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c>; 0 takes any free one. Default 10010.</summary>
     public int PrometheusMetricPort { get; init; } = 10010;
 
-    /// <summary>Where both are served: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
+    /// <summary>The address of both ports: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
     public string BindAddress { get; init; } = StreamingApiServerOptions.Localhost;
 
-    /// <summary>Where it keeps what its numbers have to stay above; empty: nowhere, so that numbers may come again after a restart if the
-    /// clock went back.</summary>
+    /// <summary>The directory in which it stores the number that the next ones must exceed. Empty: it stores nothing, and numbers may come again
+    /// after a restart if the clock went back.</summary>
     public string Directory { get; init; } = "";
 
     /// <summary>False: only metrics and health are served, and the server is not ready.</summary>
@@ -32,7 +32,7 @@ public sealed record KeyGeneratorServerOptions
     /// <summary>False: <c>/metrics</c> answers 404; its port still serves health.</summary>
     public bool EnableMetrics { get; init; } = true;
 
-    /// <summary>How long a stop waits for open calls to finish, in seconds, 0 to 3600. Default 30.</summary>
+    /// <summary>The seconds that a stop waits for open calls, 0 to 3600. Default 30.</summary>
     public int DrainTimeoutSeconds { get; init; } = 30;
 }
 
@@ -55,11 +55,11 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
     private NetworkPort? _diagnostics;
     private volatile ServerHealth _health = new(false, ServerState.Idle, "it has not been started");
 
-    /// <summary>A server that has not started yet.</summary>
+    /// <summary>Makes a server and does not start it.</summary>
     /// <param name="options">The settings.</param>
-    /// <param name="loggers">Where it logs.</param>
+    /// <param name="loggers">Get the log events.</param>
     /// <param name="clock">The clock.</param>
-    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
+    /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
     public KeyGeneratorServer(KeyGeneratorServerOptions options, ILoggerFactory? loggers = null, TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -76,13 +76,13 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
         _rpcs = _meter.CreateHistogram<double>("key_generator_rpc_duration", "s", "Duration of rpcs by method and status.");
     }
 
-    /// <summary>Where it is in its life.</summary>
+    /// <summary>The state of the server.</summary>
     public ServerState State => _health.State;
 
-    /// <summary>The addresses of the gRPC port; empty while it is not open.</summary>
+    /// <summary>The addresses of the gRPC port. Empty while the port is closed.</summary>
     public IReadOnlyList<string> Addresses => _grpc?.Addresses ?? [];
 
-    /// <summary>The addresses of metrics and health; empty while they are not open.</summary>
+    /// <summary>The addresses of metrics and health. Empty while their port is closed.</summary>
     public IReadOnlyList<string> DiagnosticsAddresses => _diagnostics?.Addresses ?? [];
 
     CancellationToken IServerStatus.Stopping => _stop.Token;
@@ -93,9 +93,9 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
 
     PrometheusMetrics? IServerStatus.Metrics => _metrics;
 
-    /// <summary>Starts, and returns when it is ready.</summary>
+    /// <summary>Starts, and returns when the server is ready.</summary>
     /// <exception cref="PortException">A port cannot be opened.</exception>
-    /// <exception cref="IOException">The directory is another key generator's or cannot be used, or what it holds is damaged.</exception>
+    /// <exception cref="IOException">Another key generator uses the directory, it cannot be used, or its file is damaged.</exception>
     public async Task StartAsync(CancellationToken cancellationToken = default)
     {
         if (Interlocked.Exchange(ref _started, 1) != 0) throw new InvalidOperationException("a key generator server is started once");
@@ -132,10 +132,10 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
         }
     }
 
-    /// <summary>Whether it can be used now.</summary>
+    /// <summary>Says whether the server can be used now.</summary>
     public ValueTask<ServerHealth> CheckAsync(CancellationToken cancellationToken = default) => new(_health);
 
-    /// <summary>Stops accepting, finishes what was accepted (for DrainTimeoutSeconds at most), and closes.</summary>
+    /// <summary>Accepts no new calls, finishes the accepted ones (within DrainTimeoutSeconds), and closes.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested) return;

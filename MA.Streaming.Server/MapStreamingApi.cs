@@ -5,7 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace MA.Streaming.Hosting
 {
-    /// <summary>What an ASP.NET Core application needs beside the server to serve it on its own port.</summary>
+    /// <summary>The services that an ASP.NET Core application needs to serve the Stream API on its port.</summary>
     internal static class MappedServer
     {
         public static void Add(IServiceCollection services)
@@ -25,7 +25,7 @@ namespace MA.Streaming.Hosting
         {
             [var server] => server,
             [] => throw new InvalidOperationException("there is no Stream API server: call services.AddStreamingApi first"),
-            _ => throw new InvalidOperationException("several Stream API servers cannot share the application's port: each but one needs a host of its own"),
+            _ => throw new InvalidOperationException("several Stream API servers cannot share the application's port: serve one of them there, and each of the others in another host"),
         };
 
         private sealed class Mark;
@@ -38,9 +38,9 @@ namespace Microsoft.AspNetCore.Builder
     public static class StreamingApiEndpointRouteBuilderExtensions
     {
         /// <summary>
-        /// Serves the Stream API that <c>services.AddStreamingApi</c> added on the application's own port, which must speak HTTP/2, instead of
-        /// on StreamApiPort and PrometheusMetricPort. Until it has caught up its rpcs answer UNAVAILABLE. The application's Kestrel gets
-        /// the windows and pings that many streams on one connection need.
+        /// Serves the Stream API of <c>services.AddStreamingApi</c> on the application's port instead of StreamApiPort and
+        /// PrometheusMetricPort. The port must speak HTTP/2. Until the engine is ready, the rpcs answer UNAVAILABLE. The application's Kestrel
+        /// gets the windows and pings that many streams on one connection need.
         /// </summary>
         /// <param name="endpoints">The application.</param>
         /// <param name="healthAndReflection">False leaves out <c>grpc.health.v1</c> and reflection, for an application that serves its own.</param>
@@ -53,7 +53,7 @@ namespace Microsoft.AspNetCore.Builder
             return GrpcServices.Map(endpoints, server, healthAndReflection);
         }
 
-        /// <summary>Serves <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c> of the Stream API on the application's own port.</summary>
+        /// <summary>Serves <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c> of the Stream API on the application's port.</summary>
         /// <param name="endpoints">The application, or a group of its routes.</param>
         /// <returns>The three endpoints, for conventions.</returns>
         public static IEndpointConventionBuilder MapStreamingApiDiagnostics(this IEndpointRouteBuilder endpoints)

@@ -11,11 +11,11 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Hosting;
 
 /// <summary>A port could not be opened.</summary>
-/// <param name="message">Which port, which setting, and why.</param>
-/// <param name="innerException">What the operating system said.</param>
+/// <param name="message">Names the port, the setting and the reason.</param>
+/// <param name="innerException">The error of the operating system.</param>
 public sealed class PortException(string message, Exception innerException) : Exception(message, innerException);
 
-/// <summary>One port with a Kestrel of its own, beside whatever else the process serves; it reads no settings but those it is given.</summary>
+/// <summary>One port with its Kestrel, beside the other ports of the process. It reads no configuration.</summary>
 internal sealed class NetworkPort : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -28,7 +28,7 @@ internal sealed class NetworkPort : IAsyncDisposable
     /// <param name="key">The setting that names the port.</param>
     /// <param name="bindAddress">The BindAddress.</param>
     /// <param name="port">The port; 0 takes any free one.</param>
-    /// <param name="protocols">What is spoken: without TLS either HTTP/1 or HTTP/2.</param>
+    /// <param name="protocols">The protocol: without TLS either HTTP/1 or HTTP/2.</param>
     /// <param name="loggers">Where Kestrel logs.</param>
     /// <param name="services">Adds what the endpoints need.</param>
     /// <param name="map">Maps the endpoints.</param>

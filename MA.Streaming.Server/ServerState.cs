@@ -1,29 +1,29 @@
 namespace MA.Streaming.Hosting;
 
-/// <summary>Where a server is in its life.</summary>
+/// <summary>The state of a server.</summary>
 public enum ServerState
 {
-    /// <summary>Not started, or kept from starting.</summary>
+    /// <summary>Not started, or AutoStart is false.</summary>
     Idle,
 
-    /// <summary>Looking for its broker, or catching up with it.</summary>
+    /// <summary>Connects to its broker, or reads what it needs from it.</summary>
     Starting,
 
-    /// <summary>Serving.</summary>
+    /// <summary>Serves.</summary>
     Ready,
 
-    /// <summary>Finishing what it had accepted.</summary>
+    /// <summary>Finishes the accepted calls.</summary>
     Draining,
 
     /// <summary>Ended.</summary>
     Stopped,
 
-    /// <summary>It cannot start, and trying again would not help.</summary>
+    /// <summary>Cannot start, and another try would not help.</summary>
     Failed,
 }
 
-/// <summary>Whether a server can be used now.</summary>
-/// <param name="IsReady">Broker reachable, caught up, writable.</param>
-/// <param name="State">Where it is in its life.</param>
-/// <param name="Detail">Why it is not ready, or a word on the broker.</param>
+/// <summary>The answer to the question whether a server can be used now.</summary>
+/// <param name="IsReady">True if the broker is reachable, caught up and writable.</param>
+/// <param name="State">The state of the server.</param>
+/// <param name="Detail">The reason why it is not ready, or a note about the broker.</param>
 public sealed record ServerHealth(bool IsReady, ServerState State, string Detail);

@@ -8,27 +8,27 @@ using MA.Streaming.Core.Keys;
 namespace MA.Streaming.Hosting;
 
 /// <summary>
-/// The settings of a network server: those of <see cref="StreamingApiConfiguration"/>, and what only a server has. Each has a default
-/// that works; one that is not allowed is refused at start with key, value and what is allowed.
+/// The settings of a network server: those of <see cref="StreamingApiConfiguration"/>, and those that only a server has. Each has a default
+/// that works. A value that is not allowed stops the start, with its key, the value and what is allowed.
 /// </summary>
 public sealed class StreamingApiServerOptions
 {
-    /// <summary>How streams become topics and partitions.</summary>
+    /// <summary>The way from streams to topics and partitions.</summary>
     public StreamCreationStrategy StreamCreationStrategy { get; set; } = StreamCreationStrategy.TopicBased;
 
     /// <summary>The broker: <c>embedded:</c>, <c>embedded:PATH</c>, <c>memory:</c> or Kafka's <c>host:port[,host:port…]</c>.</summary>
     public string BrokerUrl { get; set; } = "";
 
-    /// <summary>PartitionBased: which stream is kept in which partition.</summary>
+    /// <summary>PartitionBased: the partition of each stream.</summary>
     public IReadOnlyList<PartitionMapping> PartitionMappings { get; set; } = [];
 
     /// <summary>The gRPC port; 0 takes any free one. Default 13579.</summary>
     public int StreamApiPort { get; set; } = 13579;
 
-    /// <summary>False: the session rpcs answer success=false and keep nothing.</summary>
+    /// <summary>False: the session rpcs answer success=false and store nothing.</summary>
     public bool IntegrateSessionManagement { get; set; } = true;
 
-    /// <summary>False: data formats are published, but those of others are not loaded.</summary>
+    /// <summary>False: data formats are published, but those of other servers are not loaded.</summary>
     public bool IntegrateDataFormatManagement { get; set; } = true;
 
     /// <summary>True: session keys and format ids come from a key generator service.</summary>
@@ -37,31 +37,31 @@ public sealed class StreamingApiServerOptions
     /// <summary>The key generator's <c>host:port</c>.</summary>
     public string RemoteKeyGeneratorServiceAddress { get; set; } = "";
 
-    /// <summary>True: a read's responses carry as many packets as there are; false: one.</summary>
+    /// <summary>True: the responses of a read carry as many packets as there are. False: one.</summary>
     public bool BatchingResponses { get; set; }
 
-    /// <summary>How long one try to start may go on without progress, in seconds, 1 to 86400. Default 3.</summary>
+    /// <summary>The seconds that one try to start may take without progress, 1 to 86400. Default 3.</summary>
     public uint InitialisationTimeoutSeconds { get; set; } = 3;
 
-    /// <summary>A session to which nothing was written for this long is ended; zero (the default) means never.</summary>
+    /// <summary>A session ends when nothing was written to it for this time. Zero (the default) means never.</summary>
     public TimeSpan SessionIdleTimeout { get; set; }
 
-    /// <summary>A connection without an open read and without an rpc for this long is closed; zero means never. Default 24 hours.</summary>
+    /// <summary>A connection without an open read and without an rpc closes after this time. Zero means never. Default 24 hours.</summary>
     public TimeSpan ConnectionIdleTimeout { get; set; } = TimeSpan.FromHours(24);
 
-    /// <summary>True (the default): packets that carry their identifiers inline register them as a data format.</summary>
+    /// <summary>True (the default): packets that carry the names of their parameters register them as a data format.</summary>
     public bool AutoRegisterDataFormats { get; set; } = true;
 
-    /// <summary>How long a stop waits for open calls to finish, in seconds, 0 to 3600. Default 30.</summary>
+    /// <summary>The seconds that a stop waits for open calls, 0 to 3600. Default 30.</summary>
     public int DrainTimeoutSeconds { get; set; } = 30;
 
-    /// <summary>How the durable embedded log keeps its records.</summary>
+    /// <summary>The settings of the durable embedded log.</summary>
     public EmbeddedLogOptions Embedded { get; set; } = EmbeddedLogOptions.Default;
 
-    /// <summary>How Kafka is reached and used.</summary>
+    /// <summary>The settings of Kafka.</summary>
     public KafkaOptions Kafka { get; set; } = KafkaOptions.Default;
 
-    /// <summary>The bounds of the engine.</summary>
+    /// <summary>The limits of the engine.</summary>
     public StreamingApiLimits Limits { get; set; } = StreamingApiLimits.Default;
 
     /// <summary>Where gRPC, metrics and health are served: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
@@ -70,7 +70,7 @@ public sealed class StreamingApiServerOptions
     /// <summary>The port of <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c>; 0 takes any free one. Default 10010.</summary>
     public int PrometheusMetricPort { get; set; } = 10010;
 
-    /// <summary>False: nothing below errors is logged.</summary>
+    /// <summary>False: only errors are logged.</summary>
     public bool EnableLogging { get; set; } = true;
 
     /// <summary>False: <c>/metrics</c> answers 404; its port still serves health.</summary>
@@ -79,26 +79,26 @@ public sealed class StreamingApiServerOptions
     /// <summary>True: responses are compressed with gzip for clients that accept it. Requests may be compressed either way.</summary>
     public bool ResponseCompression { get; set; }
 
-    /// <summary>After this long without anything from a client it is pinged. 1 second to 1 hour, default 10 seconds.</summary>
+    /// <summary>The server pings a client that was silent for this time. 1 second to 1 hour, default 10 seconds.</summary>
     public TimeSpan KeepAlivePingDelay { get; set; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>A client that does not answer a ping for this long is gone: its calls are cancelled. 1 second to 1 hour, default 10 seconds.</summary>
+    /// <summary>The server cancels the calls of a client that does not answer a ping for this time. 1 second to 1 hour, default 10 seconds.</summary>
     public TimeSpan KeepAlivePingTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>False: only metrics and health are served, and the server is not ready.</summary>
     public bool AutoStart { get; set; } = true;
 
-    /// <summary>A broker that the caller made and disposes after the server, instead of the one that BrokerUrl names.</summary>
+    /// <summary>A broker in place of the one that BrokerUrl names. The caller disposes it after the server.</summary>
     public IBroker? Broker { get; set; }
 
-    /// <summary>Where session keys and format ids come from while UseRemoteKeyGenerator is true, instead of the service that
+    /// <summary>Makes session keys and format ids while UseRemoteKeyGenerator is true, in place of the service that
     /// RemoteKeyGeneratorServiceAddress names. The caller disposes it after the server.</summary>
     public IKeyGenerator? KeyGenerator { get; set; }
 
     internal const string Localhost = "localhost";
     internal const string AllInterfaces = "*";
 
-    /// <summary>The settings of a configuration; what only a server has keeps its default.</summary>
+    /// <summary>Takes the settings of a configuration. Those that only a server has keep their defaults.</summary>
     public static StreamingApiServerOptions From(IStreamingApiConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(configuration);
@@ -157,7 +157,7 @@ public sealed class StreamingApiServerOptions
         KeyGenerator = from.KeyGenerator;
     }
 
-    /// <summary>A copy that later changes of this one do not reach.</summary>
+    /// <summary>A copy. Later changes of this object do not reach it.</summary>
     internal StreamingApiServerOptions Copy() => (StreamingApiServerOptions)MemberwiseClone();
 
     internal StreamingApiConfiguration ToConfiguration() =>

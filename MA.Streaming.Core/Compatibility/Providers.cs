@@ -2,7 +2,7 @@ using MA.Common.Abstractions;
 
 namespace MA.Common.Abstractions
 {
-    /// <summary>Provides the source whose cancellation shuts the Stream API down.</summary>
+    /// <summary>Provides a token source. Cancelling it shuts the Stream API down.</summary>
     public interface ICancellationTokenSourceProvider
     {
         /// <summary>The source; the same one each time.</summary>

@@ -3,11 +3,11 @@ using System.Threading.Channels;
 namespace MA.Streaming.Core;
 
 /// <summary>
-/// Collects items and hands them on in batches: when <c>batchSize</c> are there, or <c>timeWindowSize</c> after the first of a batch.
-/// Batches are processed one at a time, in order; <see cref="Add"/> waits while eight batches wait. Cancelling the source ends it
-/// after what was added has been processed.
+/// Collects items and hands them on in batches: when it has <c>batchSize</c> items, or <c>timeWindowSize</c> after the first item of a batch.
+/// Batches are processed one at a time, in order. <see cref="Add"/> waits while eight batches wait. After the source is cancelled, the
+/// processor handles the items that were added, and ends.
 /// </summary>
-/// <remarks>Kept for programs written against it. Inside this product a batch is what is already there; nothing waits for a clock.</remarks>
+/// <remarks>It exists for programs that use it. The engine itself takes the items that are there, and never waits for a clock.</remarks>
 /// <typeparam name="T">The items.</typeparam>
 public sealed class TimeAndSizeWindowBatchProcessor<T>
 {
@@ -18,11 +18,11 @@ public sealed class TimeAndSizeWindowBatchProcessor<T>
     private readonly TimeSpan _window;
 
     /// <summary>Starts processing.</summary>
-    /// <param name="processAction">Takes a batch; the next one comes when its task has ended. A failure ends the processor: it is in
+    /// <param name="processAction">Takes a batch. The next one comes when its task has ended. A failure ends the processor: it is in
     /// <see cref="Completion"/>, and <see cref="Add"/> throws it.</param>
     /// <param name="cancellationTokenSource">Ends the processor.</param>
-    /// <param name="batchSize">Items a batch at most, 1 or more.</param>
-    /// <param name="timeWindowSize">How long the first item of a batch waits for others at most, in milliseconds, 0 or more.</param>
+    /// <param name="batchSize">The largest number of items in a batch, 1 or more.</param>
+    /// <param name="timeWindowSize">The longest time, in milliseconds, that the first item of a batch waits for others; 0 or more.</param>
     public TimeAndSizeWindowBatchProcessor(
         Func<IReadOnlyList<T>, Task> processAction, CancellationTokenSource cancellationTokenSource, int batchSize = 15000, int timeWindowSize = 1)
     {
@@ -39,10 +39,10 @@ public sealed class TimeAndSizeWindowBatchProcessor<T>
         Completion = Task.Run(ProcessAsync);
     }
 
-    /// <summary>Ends when the source was cancelled and every item is processed; fails with the failure of the process action.</summary>
+    /// <summary>Ends when the source is cancelled and every item is processed. Fails with the failure of the process action.</summary>
     public Task Completion { get; }
 
-    /// <summary>Adds an item; waits while too many are waiting.</summary>
+    /// <summary>Adds an item. Waits while too many items wait.</summary>
     /// <exception cref="InvalidOperationException">The processor has ended.</exception>
     public void Add(T item)
     {

@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace MA.Streaming.Core.Configuration;
 
-/// <summary>Which broker a BrokerUrl means.</summary>
+/// <summary>The kind of broker that a BrokerUrl names.</summary>
 internal enum BrokerKind
 {
     /// <summary>In memory.</summary>
@@ -16,17 +16,17 @@ internal enum BrokerKind
     Kafka,
 }
 
-/// <summary>A BrokerUrl, understood. <see cref="Place"/>: the log's directory, or Kafka's bootstrap servers.</summary>
+/// <summary>The parts of a BrokerUrl. <see cref="Place"/> is the log's directory, or Kafka's bootstrap servers.</summary>
 internal sealed partial record BrokerAddress(BrokerKind Kind, string Place)
 {
-    /// <summary>The log's directory when none is named, in the working directory.</summary>
+    /// <summary>The log's directory if the url names none; relative to the working directory.</summary>
     public const string DefaultDirectory = "stream-api-data";
 
     private const string Scheme = "embedded:";
     private const string Allowed = "'memory:', 'embedded:' (a log in ./stream-api-data), 'embedded:PATH', or Kafka's 'host:port[,host:port…]'";
 
-    /// <summary>Nothing means <c>embedded:</c>.</summary>
-    /// <exception cref="ConfigurationException">It names no broker.</exception>
+    /// <summary>Takes a BrokerUrl apart. An empty one means <c>embedded:</c>.</summary>
+    /// <exception cref="ConfigurationException">The url names no broker.</exception>
     public static BrokerAddress Parse(string? url)
     {
         if (string.IsNullOrWhiteSpace(url)) return new BrokerAddress(BrokerKind.Embedded, DefaultDirectory);

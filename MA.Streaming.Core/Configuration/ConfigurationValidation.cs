@@ -6,8 +6,8 @@ namespace MA.Streaming.Core.Configuration;
 
 /// <summary>A setting that is not allowed.</summary>
 /// <param name="key">The setting's key.</param>
-/// <param name="value">The value given.</param>
-/// <param name="allowed">What is allowed.</param>
+/// <param name="value">The value that was given.</param>
+/// <param name="allowed">The values that are allowed.</param>
 public sealed class ConfigurationException(string key, string value, string allowed)
     : Exception($"{key} = {value}: allowed is {allowed}")
 {
@@ -15,7 +15,7 @@ public sealed class ConfigurationException(string key, string value, string allo
     public string Key { get; } = key;
 }
 
-/// <summary>Refuses settings that are not allowed, in the words of who wrote them.</summary>
+/// <summary>Refuses settings that are not allowed, in the words of the configuration.</summary>
 internal static class ConfigurationValidation
 {
     public const int PartitionMax = 9_999;
