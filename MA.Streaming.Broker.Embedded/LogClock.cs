@@ -1,6 +1,6 @@
 namespace MA.Streaming.Broker.Embedded;
 
-/// <summary>What the clock of a log found out about the system's clock.</summary>
+/// <summary>News about the system's clock, as the clock of a log sees it.</summary>
 internal enum ClockNews
 {
     /// <summary>The system's time at start is before the newest record: the log's clock begins at that record.</summary>

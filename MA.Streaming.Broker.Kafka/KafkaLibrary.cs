@@ -16,7 +16,7 @@ internal static class KafkaLibrary
 
     private const int OldestVersion = 0x020f0000;
 
-    /// <summary>What to do when the library is missing or too old.</summary>
+    /// <summary>Advice for a library that is missing or too old.</summary>
     public const string Remedy =
         "put librdkafka 2.15 or later beside the program; the package Confluent.Kafka brings it for Linux (x64, arm64), macOS and Windows";
 

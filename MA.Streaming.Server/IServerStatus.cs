@@ -2,7 +2,7 @@ using Google.Protobuf.Reflection;
 
 namespace MA.Streaming.Hosting;
 
-/// <summary>What health, reflection and metrics are asked about: a Stream API server, or a key generator.</summary>
+/// <summary>The server behind health, reflection and metrics: a Stream API server, or a key generator.</summary>
 internal interface IServerStatus
 {
     ServerState State { get; }
@@ -13,10 +13,10 @@ internal interface IServerStatus
     /// <summary>The full names of its services.</summary>
     IReadOnlySet<string> Services { get; }
 
-    /// <summary>What reflection describes.</summary>
+    /// <summary>The services that reflection describes.</summary>
     IReadOnlyList<ServiceDescriptor> Described { get; }
 
-    /// <summary>What it has counted; null when metrics are off.</summary>
+    /// <summary>Its metrics; null when they are off.</summary>
     PrometheusMetrics? Metrics { get; }
 
     ValueTask<ServerHealth> CheckAsync(CancellationToken cancellationToken);

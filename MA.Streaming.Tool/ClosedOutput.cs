@@ -5,7 +5,7 @@ namespace MA.Streaming.Tool;
 
 /// <summary>
 /// Ends a command whose output nobody reads any more, as in <c>streamapi tail Car | head -1</c>. The console of .NET ignores a closed pipe, so
-/// a thread of its own waits for the end of the reader.
+/// a separate thread waits for the end of the reader.
 /// </summary>
 internal static partial class ClosedOutput
 {

@@ -4,7 +4,7 @@ using System.Numerics;
 
 namespace MA.Streaming.Tool;
 
-/// <summary>Options with a value that is no text. What cannot be taken is refused with the option, the value and what is allowed.</summary>
+/// <summary>Options with a value that is no text. A refusal names the option, the value and the allowed values.</summary>
 internal static class ParsedOption
 {
     private const int ShownCharactersMax = 100;
