@@ -1,7 +1,6 @@
 """Data packets as rows."""
 
 import datetime
-import time
 import unittest
 
 from ma.streaming.open_data.v1 import open_data_pb2
@@ -71,12 +70,10 @@ class RowsTest(unittest.TestCase):
                 (row,) = decode_rows(packet_of("RowData", by_id), lambda _: names)
                 self.assertEqual(list(row.samples), expected)
 
-    def test_sixty_thousand_columns_of_one_name_take_no_time(self):
-        started = time.process_time()
+    def test_sixty_thousand_columns_of_one_name_are_all_given(self):
         (row,) = decode_rows(periodic(["a"] * 60_000, *[[(1, VALID)]] * 60_000), nothing)
         self.assertEqual(len(row.samples), 60_000)
         self.assertIn("a#60000", row.samples)
-        self.assertLess(time.process_time() - started, 10)
 
     def test_encodings_mean_what_protobuf_says(self):
         group = b"\x7b\x08\x01\x7c"  # Field 15, a group with a number in it; it begins with a brace.
