@@ -3,7 +3,9 @@
 // The core flows against a server.
 const assert = require('node:assert/strict');
 const { randomUUID } = require('node:crypto');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
 const { StreamApi, decode, encode, grpc } = require('..');
@@ -186,6 +188,51 @@ test('large responses are taken', options, withApi(async (api, data_source) => {
   for (let i = 0; i < 8; i++) await write(api, data_source, { type: 'RawCANData', content: Buffer.alloc(1_000_000, i) });
   const packets = await take(api.read('ReadPackets', { connection: await connect(api, data_source) }, soon()), 8);
   assert.deepEqual(packets.map((p) => p.packet.content.length), Array(8).fill(1_000_000));
+}));
+
+test('mistake in a stream of requests leaves the stream open', options, withApi(async (api, data_source) => {
+  const stream = api.write('WriteDataPackets', soon());
+  await stream.write({ details: [{ data_source, message: marker('1') }] });
+  await assert.rejects(stream.write({ details: [{ data_source, message: { type: 'Marker', content: 'Lap' } }] }),
+    /^TypeError: WriteDataPacketsRequest\.details\[0\]\.message\.content = 'Lap' is not allowed; expected a Buffer or a Uint8Array$/);
+  await stream.write({ details: [{ data_source, message: marker('2') }] });
+  assert.deepEqual(await stream.end(), {});
+  const packets = await take(api.read('ReadPackets', { connection: await connect(api, data_source) }, soon()), 2);
+  assert.deepEqual(packets.map((p) => decode('MarkerPacket', p.packet.content).label), ['1', '2']);
+}));
+
+// A proxy that answers nothing, named by the environment while the body runs.
+async function withProxy(body) {
+  const names = ['grpc_proxy', 'http_proxy', 'https_proxy', 'no_proxy', 'no_grpc_proxy'];
+  const before = names.map((name) => process.env[name]);
+  const proxy = http.createServer().listen(0, '127.0.0.1');
+  try {
+    await once(proxy, 'listening', { signal: AbortSignal.timeout(10_000) });
+    for (const name of names) process.env[name] = name.startsWith('no_') ? '' : `http://127.0.0.1:${proxy.address().port}`;
+    await body(proxy);
+  } finally {
+    names.forEach((name, i) => (before[i] === undefined ? delete process.env[name] : (process.env[name] = before[i])));
+    proxy.closeAllConnections();
+    proxy.close();
+  }
+}
+
+test('proxy of the environment gets no call to this machine', options, () => withProxy(async () => {
+  const port = ADDRESS.slice(ADDRESS.lastIndexOf(':') + 1);
+  for (const host of ['localhost', '127.0.0.1', 'ipv4:127.0.0.1', 'dns:///localhost']) {
+    const api = new StreamApi(`${host}:${port}`);
+    assert.equal((await api.call('GetCurrentSessions', { data_source: 'Car' }, soon())).success, true, host);
+    api.close();
+  }
+}));
+
+test('proxy of the environment gets calls to other machines', { timeout: 20_000 }, () => withProxy(async (proxy) => {
+  const api = new StreamApi('stream-api.invalid:13579');
+  const call = api.call('GetCurrentSessions', { data_source: 'Car' }, soon());
+  const [request] = await once(proxy, 'connect', { signal: AbortSignal.timeout(10_000) });
+  assert.equal(request.url, 'stream-api.invalid:13579');
+  api.close();
+  await assert.rejects(call);
 }));
 
 test('program of the README runs as it stands there', options, async () => {

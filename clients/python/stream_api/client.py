@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Optional
 
 import grpc
@@ -16,6 +17,8 @@ class StreamApi:
     """The stubs of the five services, on one channel that all threads may share.
 
     It connects with the first call, and again after a loss; a peer that no longer answers is noticed after about 30 seconds.
+
+    A proxy that the environment names (``http_proxy``, ``https_proxy``, ``grpc_proxy``) is used, unless the server is on this machine.
 
     :param address: host:port of the server.
     :param credentials: for a server behind TLS, such as ``grpc.ssl_channel_credentials()``.
@@ -32,6 +35,8 @@ class StreamApi:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
+        if _is_loopback(address):
+            options.append(("grpc.enable_http_proxy", 0))
         self.channel = (
             grpc.insecure_channel(address, options) if credentials is None else grpc.secure_channel(address, credentials, options))
         self.connection_manager_service_stub = api_pb2_grpc.ConnectionManagerServiceStub(self.channel)
@@ -49,3 +54,16 @@ class StreamApi:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether host:port, [host]:port, or one of them behind a scheme such as dns:///, names this machine."""
+    host = address.rpartition("/")[2]
+    for scheme in ("ipv4:", "ipv6:", "dns:"):
+        if host.startswith(scheme):
+            host = host[len(scheme):]
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] if host.count(":") == 1 else host
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

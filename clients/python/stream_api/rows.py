@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import enum
 import itertools
+import json
 import threading
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Type, TypeVar, Union
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from ma.streaming.api.v1 import api_pb2
 from ma.streaming.open_data.v1 import open_data_pb2
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Value = Union[float, int, bool, str]
 ParametersOf = Callable[[int], Sequence[str]]
+_Content = TypeVar("_Content", bound=Message)
 
 
 class DataStatus(enum.IntEnum):
@@ -104,20 +106,21 @@ class DataFormats:
 
 
 def decode_rows(packet: open_data_pb2.Packet, parameters_of: ParametersOf) -> Iterator[Row]:
-    """The rows of a PeriodicData, RowData or SynchroData packet, by time; none of a packet of another type.
+    """The rows of a PeriodicData, RowData or SynchroData packet, by time; a packet of another type has none.
 
-    A column of a periodic packet may be shorter than others: then the later rows are without its parameter. The packet is checked whole
-    before its first row comes.
+    Columns of a periodic packet may differ in length: the later rows have no sample of a parameter whose column has ended. Where a data
+    format names a parameter twice, the second column is ``name#2``, the third ``name#3``. The packet is checked whole before its first row
+    comes.
 
     :param packet: as it was read.
     :param parameters_of: the parameters of a data format id, such as a :class:`DataFormats`; asked when the packet has no names of its own.
     :raises MalformedPacketError: the content is not a message of the packet's type, or does not fit its format.
     """
     if packet.type == "PeriodicData":
-        periodic = _parse(open_data_pb2.PeriodicDataPacket, packet)
+        periodic = parse_content(open_data_pb2.PeriodicDataPacket, packet)
         return _of_columns(periodic, parameters_of, itertools.count(periodic.start_time, periodic.interval))
     if packet.type == "SynchroData":
-        synchro = _parse(open_data_pb2.SynchroDataPacket, packet)
+        synchro = parse_content(open_data_pb2.SynchroDataPacket, packet)
         gaps = len(synchro.intervals)
         for number, column in enumerate(synchro.columns):
             count = len(_samples(column))
@@ -125,8 +128,36 @@ def decode_rows(packet: open_data_pb2.Packet, parameters_of: ParametersOf) -> It
                 raise MalformedPacketError(f"column {number} has {count} samples, which takes {max(0, count - 1)} intervals; there are {gaps}")
         return _of_columns(synchro, parameters_of, itertools.accumulate(synchro.intervals, initial=synchro.start_time))
     if packet.type == "RowData":
-        return _of_rows(_parse(open_data_pb2.RowDataPacket, packet), parameters_of)
+        return _of_rows(parse_content(open_data_pb2.RowDataPacket, packet), parameters_of)
     return iter(())
+
+
+def parse_content(message: Type[_Content], packet: open_data_pb2.Packet) -> _Content:
+    """The content of a packet as a message.
+
+    :raises MalformedPacketError: the content is not such a message, or it is JSON.
+    """
+    if _is_json(packet.content):
+        raise MalformedPacketError(f"the content of a packet of type {packet.type} is JSON, not a {message.DESCRIPTOR.name}; json.loads reads it")
+    try:
+        return message.FromString(packet.content)
+    except DecodeError as error:
+        raise MalformedPacketError(f"the content of a packet of type {packet.type} is not a {message.DESCRIPTOR.name}: {error}") from error
+
+
+def _is_json(content: bytes) -> bool:
+    # A message may begin with the same byte, which is also the tag of an unknown group, field 15.
+    if not content.startswith(b"{"):
+        return False
+    try:
+        json.loads(content.decode("utf-8"), parse_int=str, parse_constant=_refuse)
+        return True
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _of_columns(packet, parameters_of: ParametersOf, times: Iterator[int]) -> Iterator[Row]:
@@ -151,23 +182,32 @@ def _of_rows(packet: open_data_pb2.RowDataPacket, parameters_of: ParametersOf) -
     return (Row(time, dict(zip(parameters, map(_sample, row)))) for time, row in zip(packet.timestamps, rows))
 
 
-def _parse(message, packet: open_data_pb2.Packet):
-    try:
-        return message.FromString(packet.content)
-    except DecodeError as error:
-        raise MalformedPacketError(f"the content of a packet of type {packet.type} is not such a message: {error}") from error
-
-
 def _parameters(data_format: open_data_pb2.SampleDataFormat, parameters_of: ParametersOf) -> Sequence[str]:
     kind = data_format.WhichOneof("format")
     if kind == "parameter_identifiers":
-        return data_format.parameter_identifiers.parameter_identifiers
+        return _distinct(data_format.parameter_identifiers.parameter_identifiers)
     if kind is None:
         raise MalformedPacketError("the packet names no data format")
     parameters = parameters_of(data_format.data_format_identifier)
     if not parameters:
         raise MalformedPacketError(f"unknown data format {data_format.data_format_identifier}")
-    return parameters
+    return _distinct(parameters)
+
+
+def _distinct(parameters: Sequence[str]) -> Sequence[str]:
+    """Each name once: the second "speed" is "speed#2", or "speed#3" where another parameter is called "speed#2"."""
+    taken = set(parameters)
+    if len(taken) == len(parameters):
+        return parameters
+    numbers: Dict[str, Iterator[int]] = {}
+    names = []
+    for name in parameters:
+        if name in numbers:
+            names.append(next(free for number in numbers[name] if (free := f"{name}#{number}") not in taken))
+        else:
+            numbers[name] = itertools.count(2)
+            names.append(name)
+    return names
 
 
 def _samples(column_or_row):

@@ -13,19 +13,29 @@ import threading
 import time
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
-from google.protobuf.message import DecodeError
-
 from ma.streaming.open_data.v1 import open_data_pb2
-from stream_api.rows import DataStatus, MalformedPacketError, Value, decode_rows
+from stream_api.rows import DataStatus, MalformedPacketError, Value, decode_rows, parse_content
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WAIT_SECONDS = 30
 _TIMESTAMP_MAX = (1 << 63) - 1
+_RANK = f"CASE {{}}.status WHEN {DataStatus.VALID:d} THEN 2 WHEN {DataStatus.UNSPECIFIED:d} THEN 1 ELSE 0 END"
 
-_SCHEMA = """
+# Each row names the writer, 1 for the first of the session, that added it last.
+_OCCURRENCES = """
+CREATE TABLE event_occurrence (
+    id INTEGER PRIMARY KEY, event INTEGER NOT NULL REFERENCES event, timestamp INTEGER NOT NULL, raw_values TEXT NOT NULL,
+    writer INTEGER NOT NULL);
+CREATE INDEX event_occurrence_by_time ON event_occurrence (event, timestamp);
+CREATE TABLE marker (
+    id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES session, timestamp INTEGER NOT NULL, end_time INTEGER, label TEXT NOT NULL,
+    type TEXT NOT NULL, description TEXT, source TEXT, value INTEGER, writer INTEGER NOT NULL);
+CREATE INDEX marker_by_time ON marker (session, timestamp);
+"""
+_SCHEMA = f"""
 CREATE TABLE session (
     id INTEGER PRIMARY KEY, identifier TEXT NOT NULL, data_source TEXT NOT NULL, is_closed INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (identifier, data_source));
+    writers INTEGER NOT NULL DEFAULT 0, UNIQUE (identifier, data_source));
 CREATE TABLE session_detail (
     session INTEGER NOT NULL REFERENCES session, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (session, name)) WITHOUT ROWID;
 CREATE TABLE parameter (
@@ -41,23 +51,34 @@ CREATE TABLE parameter_group (
 CREATE TABLE sample (
     parameter INTEGER NOT NULL REFERENCES parameter, timestamp INTEGER NOT NULL, value, status INTEGER NOT NULL,
     PRIMARY KEY (parameter, timestamp)) WITHOUT ROWID;
-CREATE TABLE event_occurrence (
-    event INTEGER NOT NULL REFERENCES event, timestamp INTEGER NOT NULL, raw_values TEXT NOT NULL, PRIMARY KEY (event, timestamp)) WITHOUT ROWID;
-CREATE TABLE marker (
-    session INTEGER NOT NULL REFERENCES session, timestamp INTEGER NOT NULL, end_time INTEGER, label TEXT NOT NULL, type TEXT NOT NULL,
-    description TEXT, source TEXT, value INTEGER, PRIMARY KEY (session, timestamp, type, label)) WITHOUT ROWID;
+{_OCCURRENCES}
 CREATE VIEW parameter_sample AS
     SELECT session.identifier AS session, parameter.identifier AS parameter, sample.timestamp, sample.value, sample.status
     FROM sample JOIN parameter ON parameter.id = sample.parameter JOIN session ON session.id = parameter.session;
+"""
+# Version 1 kept one event, and one marker of a type and label, a time.
+_UPGRADE = f"""
+ALTER TABLE session ADD COLUMN writers INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE event_occurrence RENAME TO old_event_occurrence;
+ALTER TABLE marker RENAME TO old_marker;
+{_OCCURRENCES}
+INSERT INTO event_occurrence (event, timestamp, raw_values, writer) SELECT event, timestamp, raw_values, 0 FROM old_event_occurrence;
+INSERT INTO marker (session, timestamp, end_time, label, type, description, source, value, writer)
+    SELECT session, timestamp, end_time, label, type, description, source, value, 0 FROM old_marker;
+DROP TABLE old_event_occurrence;
+DROP TABLE old_marker
 """
 
 
 class AtlasSessionWriter:
     """Writes one session. Several threads may share it, and several writers, of different sessions or the same, the file.
 
-    Every call writes all it was given or, when it raises, nothing. What was added is seen by readers of the file at once, and survives the
-    power when :meth:`flush` or :meth:`close_session` returned. Adding the same sample, event or marker again replaces it, so that a reader
-    may start over after a failure.
+    A call writes everything or, when it raises, nothing. Readers of the file see it at once; it survives a loss of power when :meth:`flush`
+    or :meth:`close_session` has returned.
+
+    Of two samples of one parameter and time the better one stays: VALID before UNSPECIFIED, and that before all others; of two equally good
+    ones the later. All events and markers stay. After a failure a program may start over from the first packet with a new writer of the same
+    session: that writer adds nothing a second time that an earlier one has added.
 
     :param data_source: the session's data source, noted in the file.
     :param database: the path of the file, made when it is not there; a file may hold many sessions.
@@ -77,7 +98,8 @@ class AtlasSessionWriter:
                 file.execute("INSERT OR IGNORE INTO session (identifier, data_source) VALUES (?, ?)", (session_identifier, data_source))
                 self._session: int = file.execute(
                     "SELECT id FROM session WHERE identifier = ? AND data_source = ?", (session_identifier, data_source)).fetchone()[0]
-                file.execute("UPDATE session SET is_closed = 0 WHERE id = ?", (self._session,))
+                file.execute("UPDATE session SET is_closed = 0, writers = writers + 1 WHERE id = ?", (self._session,))
+                self._writer: int = file.execute("SELECT writers FROM session WHERE id = ?", (self._session,)).fetchone()[0]
         except BaseException:
             self._file.close()
             raise
@@ -125,18 +147,18 @@ class AtlasSessionWriter:
 
     def add_event(self, event_identifier: str, timestamp: int, raw_values: Iterable[float] = ()) -> None:
         """Adds an event that happened, configured or not."""
-        with self._writing() as file:
-            file.execute(
-                "INSERT OR REPLACE INTO event_occurrence VALUES (?, ?, ?)",
-                (self._event(event_identifier), _checked(timestamp), _numbers(raw_values)))
+        with self._writing():
+            self._insert_once(
+                "event_occurrence",
+                {"event": self._event(event_identifier), "timestamp": _checked(timestamp), "raw_values": _numbers(raw_values)})
 
     def add_marker(
             self, label: str, timestamp: int, end_time: int = 0, type: str = "", description: str = "", source: str = "", value: int = 0) -> None:
         """Adds a marker, a lap for instance; one without an end time is a point."""
-        with self._writing() as file:
-            file.execute(
-                "INSERT OR REPLACE INTO marker VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._session, _checked(timestamp), _checked(end_time) or None, label, type, description, source, value))
+        with self._writing():
+            self._insert_once("marker", {
+                "session": self._session, "timestamp": _checked(timestamp), "end_time": _checked(end_time) or None, "label": label,
+                "type": type, "description": description, "source": source, "value": value})
 
     def add_packet(self, packet: open_data_pb2.Packet, formats: Callable[[int], Sequence[str]]) -> bool:
         """Adds what a packet of any kind holds; false when it is of a kind that a session file has no place for.
@@ -161,10 +183,7 @@ class AtlasSessionWriter:
         }.get(packet.type)
         if message is None:
             return False
-        try:
-            content = message.FromString(packet.content)
-        except DecodeError as error:
-            raise MalformedPacketError(f"the content of a packet of type {packet.type} is not such a message: {error}") from error
+        content = parse_content(message, packet)
         if packet.type == "Configuration":
             self.add_configration(content)
         elif packet.type == "Marker":
@@ -233,6 +252,10 @@ class AtlasSessionWriter:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 file.execute(statement)
             file.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version == 1:
+            for statement in filter(str.strip, _UPGRADE.split(";")):
+                file.execute(statement)
+            file.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise ValueError(f"{database} is not a session file of version {SCHEMA_VERSION}, which this writer knows: its version is {version}")
 
@@ -253,8 +276,21 @@ class AtlasSessionWriter:
 
     def _insert_samples(self, samples: Iterable[tuple]) -> None:
         self._open().executemany(
-            "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)",
+            "INSERT INTO sample VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (parameter, timestamp) DO UPDATE SET value = excluded.value, status = excluded.status"
+            f" WHERE {_RANK.format('excluded')} >= {_RANK.format('sample')}",
             [(parameter, _checked(timestamp), value, status) for parameter, timestamp, value, status in samples])
+
+    def _insert_once(self, table: str, row: Mapping[str, object]) -> None:
+        # An equal row of an earlier writer becomes this writer's: it is the same event or marker, read again.
+        equal = " AND ".join(f"{column} IS :{column}" for column in row)
+        taken = self._open().execute(
+            f"UPDATE {table} SET writer = :writer WHERE id = (SELECT id FROM {table} WHERE {equal} AND writer <> :writer LIMIT 1)",
+            {**row, "writer": self._writer})
+        if taken.rowcount == 0:
+            self._open().execute(
+                f"INSERT INTO {table} ({', '.join(row)}, writer) VALUES ({', '.join(f':{column}' for column in row)}, :writer)",
+                {**row, "writer": self._writer})
 
     def _add_groups(self, groups: Iterable[open_data_pb2.GroupDefinition], parent: str) -> None:
         for group in groups:

@@ -90,3 +90,8 @@ def periodic(parameters, *columns, start_time=1_000, interval=10, session_key=""
 def column_of(samples, kind=open_data_pb2.SampleColumn):
     return kind(double_samples=open_data_pb2.DoubleSampleList(
         samples=[open_data_pb2.DoubleSample(value=value, status=status) for value, status in samples]))
+
+
+def json_that_parses():
+    """JSON that is also a message: an unknown group, field 15, and an unknown or text field 4 of 125 blanks."""
+    return b'{"' + (b"a" + b'":"').ljust(98, b"x") + b'|"}' + 125 * b" "

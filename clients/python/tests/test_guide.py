@@ -1,8 +1,12 @@
 """The flows of the Python guide, as it shows them, against a server."""
 
+import contextlib
+import os
+import socket
 import threading
 import time
 import unittest
+from unittest import mock
 
 import grpc
 from google.protobuf import duration_pb2
@@ -11,7 +15,7 @@ from ma.streaming.api.v1 import api_pb2
 from ma.streaming.open_data.v1 import open_data_pb2
 from stream_api import DataFormats, DataStatus, StreamApi, decode_rows
 
-from .server import SECONDS, ServerTest, column_of, packet_of, periodic
+from .server import ADDRESS, SECONDS, ServerTest, column_of, packet_of, periodic
 
 VALID, MISSING, ERROR = open_data_pb2.DATA_STATUS_VALID, open_data_pb2.DATA_STATUS_MISSING, open_data_pb2.DATA_STATUS_ERROR
 
@@ -30,6 +34,35 @@ class StreamApiTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as failure:
                 api.session_management_service_stub.GetCurrentSessions(api_pb2.GetCurrentSessionsRequest(data_source="Car"), timeout=SECONDS)
         self.assertEqual(failure.exception.code(), grpc.StatusCode.UNAVAILABLE)
+
+
+class ProxyTest(ServerTest):
+    def test_proxy_of_the_environment_gets_no_call_to_this_machine(self):
+        port = ADDRESS.rpartition(":")[2]
+        for host in ("localhost", "127.0.0.1", "ipv4:127.0.0.1", "dns:///localhost"):
+            with self.subTest(host), proxy() as (environment, _), mock.patch.dict(os.environ, environment), StreamApi(f"{host}:{port}") as api:
+                response = api.session_management_service_stub.GetCurrentSessions(
+                    api_pb2.GetCurrentSessionsRequest(data_source=self.data_source), timeout=SECONDS)
+                self.assertTrue(response.success)
+
+    def test_proxy_of_the_environment_gets_calls_to_other_machines(self):
+        with proxy() as (environment, listener), mock.patch.dict(os.environ, environment), StreamApi("stream-api.invalid:13579") as api:
+            call = api.session_management_service_stub.GetCurrentSessions.future(
+                api_pb2.GetCurrentSessionsRequest(data_source="Car"), timeout=SECONDS)
+            connection, _ = listener.accept()
+            with connection:
+                self.assertTrue(connection.recv(1024).startswith(b"CONNECT stream-api.invalid:13579"))
+            call.cancel()
+
+
+@contextlib.contextmanager
+def proxy():
+    """The environment that names a proxy, which answers nothing, and the socket it listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(SECONDS)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        names = ("grpc_proxy", "http_proxy", "https_proxy")
+        yield {**dict.fromkeys(names, address), "no_proxy": "", "no_grpc_proxy": ""}, listener
 
 
 class SessionsTest(ServerTest):

@@ -12,9 +12,10 @@ from ma.streaming.open_data.v1 import open_data_pb2
 from stream_api import DataFormats, DataStatus, MalformedPacketError
 from stream_reader_sqlrace.atlas_session_writer import AtlasSessionWriter
 
-from .server import SECONDS, ServerTest, column_of, packet_of, periodic
+from .server import SECONDS, ServerTest, column_of, json_that_parses, packet_of, periodic
 
 VALID = open_data_pb2.DATA_STATUS_VALID
+LAYOUT_1 = pathlib.Path(__file__).resolve().parent / "layout-1.sql"
 CONFIGURATION = open_data_pb2.ConfigurationPacket(
     config_id="one",
     parameter_definitions=[open_data_pb2.ParameterDefinition(
@@ -71,16 +72,65 @@ class AtlasSessionWriterTest(FileTest):
             self.query("SELECT label, timestamp, end_time, value FROM marker ORDER BY timestamp"), [("Lap 1", 100, 300, 1), ("Puncture", 250, None, 0)])
         self.assertEqual(self.query("SELECT name, value FROM session_detail"), [("driver", "A")])
 
-    def test_same_again_replaces(self):
+    def test_of_two_samples_of_one_time_the_better_stays_else_the_later(self):
+        not_said, valid, missing, error = DataStatus.UNSPECIFIED, DataStatus.VALID, DataStatus.MISSING, DataStatus.ERROR
+        cases = {
+            (valid, missing): 1, (missing, valid): 2, (valid, error): 1, (error, valid): 2, (valid, not_said): 1, (not_said, valid): 2,
+            (not_said, missing): 1, (error, not_said): 2, (valid, valid): 2, (not_said, not_said): 2, (missing, error): 2, (error, missing): 2}
         with self.writer() as writer:
-            for value in (1, 2):
-                writer.add_data("vCar", [100], [value])
-                writer.add_event("Gear", 100, [value])
-                writer.add_marker("Lap 1", 100, value=value)
-                writer.add_configration(CONFIGURATION)
-        self.assertEqual(self.query("SELECT value FROM sample"), [(2,)])
-        self.assertEqual(self.query("SELECT raw_values FROM event_occurrence"), [("[2]",)])
-        self.assertEqual(self.query("SELECT value FROM marker"), [(2,)])
+            for time, pair in enumerate(cases):
+                for value, status in enumerate(pair, start=1):
+                    writer.add_data("vCar", [time], [value], [status])
+        self.assertEqual(
+            dict(zip(cases, self.query("SELECT value, status FROM sample ORDER BY timestamp"))),
+            {pair: (kept, pair[kept - 1]) for pair, kept in cases.items()})
+
+    def test_events_and_markers_of_one_time_are_all_kept(self):
+        with self.writer() as writer:
+            for values in ([1], [2], [2]):
+                writer.add_event("Gear", 100, values)
+            for end, value in ((0, 1), (200, 1), (200, 1), (0, 2)):
+                writer.add_marker("Lap 1", 100, end, type="Lap", value=value)
+        self.assertEqual(self.query("SELECT raw_values FROM event_occurrence ORDER BY id"), [("[1]",), ("[2]",), ("[2]",)])
+        self.assertEqual(self.query("SELECT end_time, value FROM marker ORDER BY id"), [(None, 1), (200, 1), (200, 1), (None, 2)])
+
+    def test_reader_that_starts_over_adds_nothing_twice(self):
+        for last in (2, 4):
+            with self.writer() as writer:
+                for number in range(last):
+                    writer.add_data("vCar", [number], [number])
+                    writer.add_event("Gear", 100, [number // 2])
+                    writer.add_marker("Lap 1", 100, 200, type="Lap", value=number // 2)
+                    writer.add_configration(CONFIGURATION)
+        self.assertEqual(self.query("SELECT value FROM sample ORDER BY timestamp"), [(0,), (1,), (2,), (3,)])
+        self.assertEqual(self.query("SELECT raw_values FROM event_occurrence ORDER BY id"), [("[0]",), ("[0]",), ("[1]",), ("[1]",)])
+        self.assertEqual(self.query("SELECT value FROM marker ORDER BY id"), [(0,), (0,), (1,), (1,)])
+
+    def test_file_of_version_1_is_continued(self):
+        with contextlib.closing(sqlite3.connect(self.path)) as file:
+            file.executescript(LAYOUT_1.read_text(encoding="utf-8"))
+        with self.writer() as writer:
+            writer.add_event("Gear", 100, [1])
+            writer.add_event("Gear", 100, [2])
+            writer.add_marker("Lap 1", 100, type="Lap", value=1)
+            writer.add_marker("Lap 1", 100, 300, type="Lap", value=1)
+            writer.add_data("vCar", [100, 110], [0, 2], [DataStatus.MISSING, DataStatus.VALID])
+        self.assertEqual(self.query("SELECT raw_values FROM event_occurrence ORDER BY id"), [("[1]",), ("[2]",)])
+        self.assertEqual(self.query("SELECT label, end_time, value FROM marker ORDER BY id"), [("Lap 1", None, 1), ("Lap 1", 300, 1)])
+        self.assertEqual(self.query("SELECT timestamp, value FROM parameter_sample ORDER BY timestamp"), [(100, 1), (110, 2)])
+        self.assertEqual(self.query("PRAGMA user_version"), [(2,)])
+
+    def test_marker_in_json_is_refused_even_where_it_parses_as_a_marker(self):
+        packet = open_data_pb2.Packet(type="Marker", content=json_that_parses())
+        open_data_pb2.MarkerPacket.FromString(packet.content)
+        with self.writer() as writer, self.assertRaisesRegex(MalformedPacketError, "JSON"):
+            writer.add_packet(packet, lambda _: [])
+
+    def test_parameter_named_twice_loses_no_column(self):
+        with self.writer() as writer:
+            writer.add_packet(periodic(["speed", "speed", "rpm"], [(1, VALID)], [(2, VALID)], [(3, VALID)]), lambda _: [])
+        self.assertEqual(
+            self.query("SELECT parameter, value FROM parameter_sample ORDER BY value"), [("speed", 1), ("speed#2", 2), ("rpm", 3)])
 
     def test_what_was_added_is_seen_before_the_end(self):
         writer = self.writer()
