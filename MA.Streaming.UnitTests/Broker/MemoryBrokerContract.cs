@@ -3,6 +3,7 @@ using MA.Streaming.Core.Broker;
 
 namespace MA.Streaming.UnitTests.Broker;
 
+[Parallelizable(ParallelScope.Self)]
 public sealed class MemoryBrokerContract : BrokerContract
 {
     private const int BytesHeldMax = 64 << 20;

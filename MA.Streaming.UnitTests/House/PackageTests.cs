@@ -11,6 +11,7 @@ namespace MA.Streaming.UnitTests.House;
 /// ran for this project alone) are left out; the client and what it references always are in.
 /// </summary>
 [TestFixture]
+[Parallelizable(ParallelScope.Self)]
 internal sealed class PackageTests
 {
     private const string Client = "MA.Streaming.Proto.Client.Local";

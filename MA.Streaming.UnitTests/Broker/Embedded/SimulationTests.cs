@@ -53,7 +53,7 @@ public sealed class SimulationTests
             }
             catch (Exception exception)
             {
-                throw new AssertionException($"seed {seed}: {exception}\nafter\n{string.Join('\n', made.History.TakeLast(60))}");
+                throw new AssertionException($"{exception}\nafter\n{string.Join('\n', made.History.TakeLast(60))}");
             }
         });
     }
