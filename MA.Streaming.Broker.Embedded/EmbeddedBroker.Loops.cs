@@ -5,6 +5,14 @@ namespace MA.Streaming.Broker.Embedded;
 /// <content>The queue of appends, and the two threads: one commits, one drains.</content>
 public sealed partial class EmbeddedBroker
 {
+    private static readonly TimeSpan RetainEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan RetryFirstAfter = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan RetryEveryMax = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan SayEvery = TimeSpan.FromMinutes(1);
+
+    /// <summary>A fault of the journal that could not be mended yet.</summary>
+    private sealed record Fault(long Since, DateTimeOffset SinceTime, long TriedAt, long SaidAt, TimeSpan WaitsFor);
+
     private void Enqueue(Append append)
     {
         lock (_gate)
@@ -78,7 +86,8 @@ public sealed partial class EmbeddedBroker
                 return;
             }
 
-            reason = HasRoom
+            reason = _log.Broken is { } broken ? new BrokerException(BrokerError.Unavailable, $"the disk of {_options.Directory} has failed for {_options.FullWaitMax.TotalSeconds:F0} s: {broken.Message}", broken)
+                : HasRoom
                 ? new BrokerException(BrokerError.Unavailable, $"the disk of {_options.Directory} has not answered for {_options.FullWaitMax.TotalSeconds:F0} s; {_queuedBytes + _waitingBytes} bytes wait to be written")
                 : new BrokerException(BrokerError.Full, $"{_log.UndrainedBytes} bytes wait in the journal of {_options.Directory}, and for {_options.FullWaitMax.TotalSeconds:F0} s none was moved into segments");
             refused = TakeAll();
@@ -104,7 +113,7 @@ public sealed partial class EmbeddedBroker
         while (TakeGroup(group))
         {
             Commit(group);
-            if (_log.IsDrainDue || _log.JournalBytes > _options.JournalBytesMax / 2) RequestDrain();
+            if (_log.CanHeal || _log.IsDrainDue || _log.JournalBytes > _options.JournalBytesMax / 2) RequestDrain();
         }
     }
 
@@ -141,7 +150,7 @@ public sealed partial class EmbeddedBroker
             List<Append> refused;
             lock (_gate)
             {
-                while (_queue.Count == 0 || (!HasRoom && !_hasDrainFailed && _log.Broken is null))
+                while (_queue.Count == 0 || _log.CanHeal || (!HasRoom && !_hasDrainFailed && _log.Broken is null))
                 {
                     if (_isStopping) return false;
                     if (_queue.Count > 0)
@@ -221,16 +230,19 @@ public sealed partial class EmbeddedBroker
     private bool TryDrain()
     {
         if (_hasStopped) return false;
+        if (_log.CanHeal) return TryHeal();
         try
         {
             _log.Drain();
-            _log.Retain();
+            Retain();
             if (_hasDrainFailed) _logger.DrainResumed(_options.Directory);
+            _retryAfter = RetryFirstAfter;
             return true;
         }
         catch (IOException exception)
         {
             if (!_hasDrainFailed) _logger.DrainFailed(exception, _options.Directory);
+            RetryLater();
         }
         catch (Exception exception)
         {
@@ -241,10 +253,68 @@ public sealed partial class EmbeddedBroker
         return false;
     }
 
+    /// <summary>After a failed flush of the journal: at once, then after 0.1 s, doubling to 10 s.</summary>
+    private bool TryHeal()
+    {
+        var now = _clock.GetTimestamp();
+        if (_broken is { } broken && _clock.GetElapsedTime(broken.TriedAt, now) < broken.WaitsFor) return false;
+        try
+        {
+            if (_broken is null) _logger.FlushFailed(_log.Broken!, _options.Directory);
+            _log.Heal();
+            _logger.Healed(_options.Directory, _broken is { } before ? _clock.GetElapsedTime(before.Since, now) : TimeSpan.Zero);
+            _broken = null;
+            _retryAfter = RetryFirstAfter;
+            return true;
+        }
+        catch (IOException exception)
+        {
+            var next = (_broken ?? new Fault(now, _clock.GetUtcNow(), now, now, RetryFirstAfter)) with { TriedAt = now, WaitsFor = RetryLater() };
+            if (_clock.GetElapsedTime(next.SaidAt, now) >= SayEvery)
+            {
+                _logger.StillBroken(exception, _options.Directory, next.SinceTime);
+                next = next with { SaidAt = now };
+            }
+
+            _broken = next;
+        }
+        catch (Exception exception)
+        {
+            Stop(exception);
+        }
+
+        return false;
+    }
+
+    /// <summary>The drain loop tries again after a while that doubles; returns the while.</summary>
+    private TimeSpan RetryLater()
+    {
+        var after = _retryAfter;
+        _retryAfter = after * 2 < RetryEveryMax ? after * 2 : RetryEveryMax;
+        _retry.Change(after, Timeout.InfiniteTimeSpan);
+        return after;
+    }
+
+    /// <summary>Once a second at most; what came since is looked at when the second is over.</summary>
+    private void Retain()
+    {
+        if (_retention is null) return;
+        var now = _clock.GetTimestamp();
+        if (_retained is { } before && _clock.GetElapsedTime(before, now) < RetainEvery)
+        {
+            _retention.Change(RetainEvery, _retentionPeriod);
+            return;
+        }
+
+        _retained = now;
+        _log.Retain();
+    }
+
     private void End()
     {
         _commitLoop.Join();
         _patience.Dispose();
+        _retry.Dispose();
         _retention?.Dispose();
         try
         {

@@ -33,6 +33,14 @@ public sealed partial class EmbeddedBroker : IBroker
     // Looks after a while whether a group was taken since; if not, whoever waits is refused.
     private readonly ITimer _patience;
     private readonly ITimer? _retention;
+    private readonly TimeSpan _retentionPeriod;
+    private readonly TimeProvider _clock;
+    private long? _retained;
+
+    // The drain loop's, but for health, which reads the first.
+    private volatile Fault? _broken;
+    private readonly ITimer _retry;
+    private TimeSpan _retryAfter = RetryFirstAfter;
     private bool _isPatienceSet;
     private long _groupsTaken;
     private long _groupsTakenThen;
@@ -54,10 +62,11 @@ public sealed partial class EmbeddedBroker : IBroker
     private EmbeddedBroker(EmbeddedBrokerOptions options, Func<ILogFiles> files, TimeProvider clock, ILogger logger)
     {
         _options = options;
+        _clock = clock;
         _logger = logger;
         try
         {
-            _log = Log.Open(files(), options, clock, Report, Report);
+            _log = Log.Open(files(), options, clock, Report, Report, Report);
         }
         catch (Exception exception)
         {
@@ -68,11 +77,14 @@ public sealed partial class EmbeddedBroker : IBroker
         }
 
         _patience = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).LosePatience(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        if (options.RetentionAge is { } age)
+        _retry = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).RequestDrain(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        if (_log.HasRetention)
         {
-            // Records grow old without anybody writing.
-            var period = TimeSpan.FromTicks(Math.Clamp(age.Ticks / 10, TimeSpan.TicksPerSecond, TimeSpan.TicksPerMinute));
-            _retention = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).RequestDrain(), this, period, period);
+            // Records grow old without anybody writing, and what a drain added is looked at within a second.
+            _retentionPeriod = options.RetentionAge is { } age
+                ? TimeSpan.FromTicks(Math.Clamp(age.Ticks / 10, TimeSpan.TicksPerSecond, TimeSpan.TicksPerMinute))
+                : Timeout.InfiniteTimeSpan;
+            _retention = clock.CreateTimer(static broker => ((EmbeddedBroker)broker!).RequestDrain(), this, _retentionPeriod, _retentionPeriod);
         }
 
         _meter.Observe(() => _log.UndrainedBytes, () => _log.JournalBytes, () => QueuedBytes);
@@ -231,7 +243,9 @@ public sealed partial class EmbeddedBroker : IBroker
     {
         ThrowIfDisposed();
         if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<BrokerHealth>(cancellationToken);
-        var health = _log.Broken is { } broken ? new BrokerHealth(false, $"nothing is taken until the log in {_options.Directory} is opened again: {broken.Message}")
+        var health = _log.Broken is { } broken ? new BrokerHealth(false, _log.CanHeal
+                ? $"nothing is taken since {_broken?.SinceTime ?? _clock.GetUtcNow():u}, because the disk of {_options.Directory} failed; it is tried again: {broken.Message}"
+                : $"nothing is taken until the log in {_options.Directory} is opened again: {broken.Message}")
             : _log.IsFull ? new BrokerHealth(false, $"the disk of {_options.Directory} is full")
             : Volatile.Read(ref _hasDrainFailed) ? new BrokerHealth(false, "records cannot be moved from the journal into segments")
             : new BrokerHealth(true, $"{_options.CommitPolicy.Durability}; {_log.UndrainedBytes} bytes in the journal only");
@@ -367,6 +381,22 @@ public sealed partial class EmbeddedBroker : IBroker
 
         Interlocked.Increment(ref _damages);
         _logger.DamageFound(_options.Directory, damage.File, damage.Position, damage.What);
+    }
+
+    private void Report(ClockNews news, DateTimeOffset system, DateTimeOffset other)
+    {
+        switch (news)
+        {
+            case ClockNews.SystemIsBehindLog:
+                _logger.SystemIsBehindLog(_options.Directory, system, other);
+                break;
+            case ClockNews.RetentionWaits:
+                _logger.RetentionWaits(_options.Directory, system, other);
+                break;
+            default:
+                _logger.ClockStepped(_options.Directory, system, other);
+                break;
+        }
     }
 
     private void Report(RecoveryProgress progress) => _logger.Recovering(

@@ -49,8 +49,18 @@ public sealed record EmbeddedBrokerOptions
     /// <summary>Age after which records may go, a segment at a time; null: never. Topics kept for ever keep theirs.</summary>
     public TimeSpan? RetentionAge { get; init; }
 
+    /// <summary>
+    /// The system's time is right whenever the log is opened. False, the default: where it is more than a day after the newest record,
+    /// age removes nothing for a day, because a clock that is wrong at start would otherwise empty the log.
+    /// </summary>
+    public bool TrustClock { get; init; }
+
     /// <summary>Bytes of a topic beyond which its oldest segments go; null: without bound. Topics kept for ever keep theirs.</summary>
     public long? RetentionBytes { get; init; }
+
+    /// <summary>After a failed flush of the journal the log moves what it has into segments and goes on in a new file. False: it takes nothing
+    /// more until it is opened again.</summary>
+    public bool HealAfterFault { get; init; } = true;
 
     internal void Validate()
     {

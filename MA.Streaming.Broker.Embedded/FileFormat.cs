@@ -84,6 +84,9 @@ internal sealed record SegmentHead(ulong FileId, int Topic, int Partition, long 
 {
     private const uint Magic = 0x53_53_41_4D;
 
+    /// <summary>The segment was written for this place. A file that somebody copied or exchanged was not.</summary>
+    public bool Fits(PartitionLog partition, long first) => Topic == partition.Topic.Id && Partition == partition.Source.Partition && Base == first;
+
     public static bool IsWhole(ReadOnlySpan<byte> from) => FileHead.IsWhole(from, Magic);
 
     public void Write(Span<byte> to)
@@ -157,8 +160,13 @@ internal readonly record struct TopicFormat(int Id, int Partitions, bool KeepFor
         Encoding.ASCII.GetString(from[9..]));
 }
 
-/// <summary>Which log a directory holds, in which format, and how often it was opened.</summary>
-internal readonly record struct Meta(int Version, Guid LogId, long Epoch)
+/// <summary>Which log a directory holds, in which format, how often it was opened, and which journal files must be there.</summary>
+/// <param name="Version">The format.</param>
+/// <param name="LogId">The log.</param>
+/// <param name="Epoch">Counts openings.</param>
+/// <param name="JournalFiles">How many journal files were ever used and not removed; 0 in logs of programs that did not count them.</param>
+/// <param name="NewestUse">The number of the newest use of a journal file; 0 as above.</param>
+internal readonly record struct Meta(int Version, Guid LogId, long Epoch, int JournalFiles = 0, long NewestUse = 0)
 {
     /// <summary>The format this code writes.</summary>
     public const int CurrentVersion = 1;
@@ -169,10 +177,12 @@ internal readonly record struct Meta(int Version, Guid LogId, long Epoch)
 
     public byte[] ToBytes()
     {
-        Span<byte> content = stackalloc byte[28];
+        Span<byte> content = stackalloc byte[40];
         BinaryPrimitives.WriteInt32LittleEndian(content, Version);
         LogId.TryWriteBytes(content[4..]);
         BinaryPrimitives.WriteInt64LittleEndian(content[20..], Epoch);
+        BinaryPrimitives.WriteInt32LittleEndian(content[28..], JournalFiles);
+        BinaryPrimitives.WriteInt64LittleEndian(content[32..], NewestUse);
         var bytes = new byte[FileHead.Bytes];
         FileHead.Write(bytes, Magic, content);
         return bytes;
@@ -185,7 +195,12 @@ internal readonly record struct Meta(int Version, Guid LogId, long Epoch)
         var version = BinaryPrimitives.ReadInt32LittleEndian(content);
         return version > CurrentVersion
             ? new Meta(version, Guid.Empty, 0)
-            : new Meta(version, new Guid(content.Slice(4, 16)), BinaryPrimitives.ReadInt64LittleEndian(content[20..]));
+            : new Meta(
+                version,
+                new Guid(content.Slice(4, 16)),
+                BinaryPrimitives.ReadInt64LittleEndian(content[20..]),
+                BinaryPrimitives.ReadInt32LittleEndian(content[28..]),
+                BinaryPrimitives.ReadInt64LittleEndian(content[32..]));
     }
 }
 

@@ -8,10 +8,18 @@ namespace MA.Streaming.Broker.Embedded;
 /// Where a record is durable first: commit groups of all partitions, one in flight, in files that are filled with zeros once and
 /// used again. Only the commit loop appends; only the drainer frees. A file gets its name when its first zeros are durable, and a
 /// group is written where the file's length is durable already: so a file that is shorter than a head and a group, or than a group
-/// in it says, was cut by something else than a crash.
+/// in it says, was cut by something else than a crash. Before the first group of a use is written, <c>meta</c> says durably how many
+/// files there are and which use is the newest: so a file that is gone is noticed.
 /// </summary>
-internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, CommitPolicy policy) : IDisposable
+/// <param name="files">The files.</param>
+/// <param name="fileBytes">How long one gets.</param>
+/// <param name="zerosBytes">How many zeros are written at once.</param>
+/// <param name="policy">When a group counts as durable.</param>
+/// <param name="declare">Makes the number of files and the newest use durable in <c>meta</c>.</param>
+internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, CommitPolicy policy, Action<int, long> declare) : IDisposable
 {
+    private const string Gone = "journal-*";
+
     /// <summary>The shortest a file can be that was ever used.</summary>
     public const int FileBytesMin = FileHead.Bytes + GroupFormat.HeaderBytes;
 
@@ -22,11 +30,14 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     private JournalFile? _current;
     private long _position;
     private long _nextNumber = 1;
-    private int _files;
+    private int _lastSlot;
+    private int _count;
+    private long _newestUse;
+    private JournalFile? _failed;
     private long _liveBytes;
 
     /// <summary>Where the caller writes the first record of a group in its buffer; what stands before is the journal's.</summary>
-    public const int RecordsAt = FileHead.Bytes + GroupFormat.HeaderBytes;
+    public const int RecordsAt = GroupFormat.HeaderBytes;
 
     public long NextGroup { get; set; } = 1;
 
@@ -34,13 +45,47 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
 
     public long Epoch { get; set; }
 
-    /// <summary>Why nothing more can become durable until the log is opened again: a flush failed, or something nobody expected.</summary>
+    /// <summary>Why nothing can become durable now: a flush failed, which <see cref="Heal"/> mends, or something nobody expected.</summary>
     public Exception? Broken { get; private set; }
+
+    /// <summary>The fault is a failed flush. What the file has on disk is not known, so the file is given up.</summary>
+    public bool CanHeal => Volatile.Read(ref _failed) is not null;
 
     /// <summary>Bytes of the files that are in use; free ones do not count.</summary>
     public long LiveBytes => Volatile.Read(ref _liveBytes);
 
     public void Break(Exception exception) => Broken ??= exception;
+
+    /// <summary>
+    /// Ends all uses after a failed flush: everything that counts is in segments. Call <see cref="Heal"/> when a durable checkpoint says so.
+    /// The commit loop does not append meanwhile.
+    /// </summary>
+    public void GiveUpUses()
+    {
+        lock (_gate)
+        {
+            _current = null;
+            _live.Remove(_failed!);
+            CountLive();
+        }
+    }
+
+    /// <summary>Deletes the file whose flush failed; the next group begins a use of another.</summary>
+    public void Heal()
+    {
+        var file = _failed!;
+        if (!file.IsForgotten) _count--;
+        file.IsForgotten = true;
+
+        // It was the newest use; until the next one begins there is none that must be there.
+        _newestUse = 0;
+        declare(_count, _newestUse);
+        file.File.Dispose();
+        files.Delete(file.Name);
+        files.FlushDirectory("");
+        Broken = null;
+        Volatile.Write(ref _failed, null);
+    }
 
     /// <summary>Makes room for a group of at most this many bytes of records, in a new file if it must; returns the seed of its checksums.</summary>
     public ulong Prepare(int recordBytes)
@@ -59,14 +104,11 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     {
         var file = _current!;
         GroupFormat.Write(
-            buffer[FileHead.Bytes..], new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence, file.Filled));
+            buffer, new GroupHeader(file.Id, NextGroup, Epoch, recordBytes, count, NextSequence, file.Filled));
         var end = RecordsAt + recordBytes;
-        var isFirst = _position == FileHead.Bytes;
-        if (isFirst) new JournalHead(file.Id, file.Number, file.FirstGroup).Write(buffer);
         try
         {
-            var from = isFirst ? 0 : FileHead.Bytes;
-            file.File.Write(isFirst ? 0 : _position, buffer[from..end]);
+            file.File.Write(_position, buffer[..end]);
         }
         catch
         {
@@ -116,19 +158,20 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
 
     /// <summary>
     /// Finds the files at start: all are free afterwards. Those of uses from this one on are returned, in order, with their content;
-    /// and the names of those of which nobody knows what they were, which <see cref="Remove"/> removes.
+    /// and those that cannot be read or are gone, though <paramref name="meta"/> counts them. <see cref="Remove"/> forgets these.
     /// </summary>
-    public (IReadOnlyList<JournalImage> Images, IReadOnlyList<JournalStray> Strays) Load(long firstNeeded, RecoveryWatch watch)
+    public (IReadOnlyList<JournalImage> Images, IReadOnlyList<JournalStray> Strays) Load(long firstNeeded, Meta meta, RecoveryWatch watch)
     {
         var needed = new List<(string Name, JournalHead Head, bool IsWhole, JournalFile File)>();
         var strays = new List<JournalStray>();
-        _nextNumber = firstNeeded;
+        _nextNumber = Math.Max(firstNeeded, meta.NewestUse + 1);
         var head = new byte[FileHead.Bytes];
         foreach (var name in files.List("").Where(name => name.StartsWith("journal-", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
         {
             if (!int.TryParse(name.AsSpan("journal-".Length), NumberStyles.None, CultureInfo.InvariantCulture, out var slot)) continue;
             if (files.Open(name, create: false) is not { } file) continue;
-            _files = Math.Max(_files, slot);
+            _lastSlot = Math.Max(_lastSlot, slot);
+            _count++;
             var length = (int)Math.Min(file.Length, int.MaxValue);
             var filled = head.AsSpan(0, file.Read(0, head));
             if (!JournalHead.TryRead(filled, out var use))
@@ -136,20 +179,29 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
                 if (length >= FileBytesMin && !filled.ContainsAnyExcept((byte)0))
                 {
                     // Made, and never used.
-                    _free.Push(new JournalFile(file) { Filled = length });
+                    _free.Push(new JournalFile(file, name) { Filled = length });
                     continue;
                 }
 
-                strays.Add(new JournalStray(name, length));
+                strays.Add(new JournalStray(name, $"its head cannot be read: what its {length} bytes held is lost"));
                 file.Dispose();
                 continue;
             }
 
-            var used = new JournalFile(file) { Filled = length };
+            var used = new JournalFile(file, name) { Filled = length };
             _free.Push(used);
             _nextNumber = Math.Max(_nextNumber, use.Number + 1);
+            _newestUse = Math.Max(_newestUse, use.Number);
             if (use.Number >= firstNeeded) needed.Add((name, use, JournalHead.IsWhole(filled), used));
         }
+
+        // A file beyond those that meta counts never had a group: the write of its first head failed.
+        if (meta.JournalFiles > 0 && meta.JournalFiles <= _count - strays.Count && meta.NewestUse <= _newestUse)
+            strays = [.. strays.Select(stray => stray with { Loss = null })];
+        else if (_count < meta.JournalFiles)
+            strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
+        else if (_newestUse < meta.NewestUse && strays.Count == 0)
+            strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
 
         // The next number is one that even a use whose head did not become durable cannot have.
         _nextNumber++;
@@ -166,15 +218,20 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         return (images, strays);
     }
 
-    /// <summary>Removes files that nobody can read; what was to be said of them is said.</summary>
+    /// <summary>Forgets what is gone and removes what cannot be read, once the loss is reported: <c>meta</c> counts them no longer.</summary>
     public void Remove(IReadOnlyList<JournalStray> strays)
     {
-        foreach (var stray in strays) files.Delete(stray.Name);
+        if (strays.Count == 0) return;
+        var unreadable = strays.Where(stray => stray.Name != Gone).ToArray();
+        _count -= unreadable.Length;
+        declare(_count, _newestUse);
+        foreach (var stray in unreadable) files.Delete(stray.Name);
     }
 
     public void Dispose()
     {
         foreach (var file in _live.Concat(_free)) file.File.Dispose();
+        _failed?.File.Dispose();
     }
 
     private void Flush(JournalFile file)
@@ -185,7 +242,9 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         }
         catch (IOException exception)
         {
+            file.IsFailed = true;
             Break(exception);
+            Volatile.Write(ref _failed, file);
             throw;
         }
     }
@@ -209,12 +268,28 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         JournalFile? file;
         lock (_gate) _free.TryPop(out file);
         file ??= Create();
+        file.Id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
+        file.Number = _nextNumber++;
+        file.FirstGroup = NextGroup;
+        file.LastGroup = NextGroup - 1;
+        try
+        {
+            Begin(file);
+        }
+        catch
+        {
+            // Its head may be durable: then it makes void what the file before would get from here on.
+            lock (_gate)
+            {
+                _current = null;
+                if (!file.IsFailed) _free.Push(file);
+            }
+
+            throw;
+        }
+
         lock (_gate)
         {
-            file.Id = BinaryPrimitives.ReadUInt64LittleEndian(RandomNumberGenerator.GetBytes(8));
-            file.Number = _nextNumber++;
-            file.FirstGroup = NextGroup;
-            file.LastGroup = NextGroup - 1;
             _live.Add(file);
             _current = file;
             _position = FileHead.Bytes;
@@ -222,13 +297,27 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         }
     }
 
+    /// <summary>Makes the head of a use durable, then the declaration that there is such a use. Groups come after both.</summary>
+    private void Begin(JournalFile file)
+    {
+        Span<byte> head = stackalloc byte[FileHead.Bytes];
+        new JournalHead(file.Id, file.Number, file.FirstGroup).Write(head);
+
+        // One copy after the other: a write that fails in the middle leaves one that can be read.
+        file.File.Write(0, head[..FileHead.SectorBytes]);
+        file.File.Write(FileHead.SectorBytes, head[FileHead.SectorBytes..]);
+        Flush(file);
+        _newestUse = file.Number;
+        declare(_count, _newestUse);
+    }
+
     /// <summary>A file has its name only when it is filled: so a short one tells that something cut it.</summary>
     private JournalFile Create()
     {
-        var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_files + 1:D6}");
+        var name = string.Create(CultureInfo.InvariantCulture, $"journal-{_lastSlot + 1:D6}");
         var made = $"{name}.new";
         files.Delete(made);
-        var file = new JournalFile(files.Open(made, create: true)!);
+        var file = new JournalFile(files.Open(made, create: true)!, name);
         try
         {
             var to = Math.Min(fileBytes, zerosBytes / 2);
@@ -244,7 +333,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
             throw;
         }
 
-        _files++;
+        _lastSlot++;
+        _count++;
         return file;
     }
 
@@ -271,9 +361,17 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         for (var at = file.Filled; at < to; at += zerosBytes) file.File.Write(at, _zeros.AsSpan(0, (int)Math.Min(zerosBytes, to - at)));
     }
 
-    private sealed class JournalFile(LogFile file)
+    private sealed class JournalFile(LogFile file, string name)
     {
         public LogFile File { get; } = file;
+
+        public string Name { get; } = name;
+
+        /// <summary>A flush of it failed: it is never written again.</summary>
+        public bool IsFailed { get; set; }
+
+        /// <summary>It no longer counts among the files that must be there.</summary>
+        public bool IsForgotten { get; set; }
 
         public ulong Id { get; set; }
 
@@ -288,8 +386,10 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     }
 }
 
-/// <summary>A journal file whose head cannot be read.</summary>
-internal sealed record JournalStray(string Name, long Length);
+/// <summary>A journal file that may have held records that count, and is gone or cannot be read.</summary>
+/// <param name="Name">The file.</param>
+/// <param name="Loss">What that means for the records; null: it cannot have held any.</param>
+internal sealed record JournalStray(string Name, string? Loss);
 
 /// <summary>The bytes of one use of a journal file, and whether both copies of its head are undamaged.</summary>
 internal sealed record JournalImage(string Name, JournalHead Head, bool IsHeadWhole, ReadOnlyMemory<byte> Bytes);

@@ -30,6 +30,7 @@ internal sealed class LocalGroups(IBroker broker, Action<TopicPartition, long> t
     private Task _committing = Task.CompletedTask;
     private bool _isLooping;
     private long _records;
+    private long _compacted;
 
     /// <summary>The port's <see cref="IBroker.JoinGroupAsync"/>.</summary>
     public async ValueTask<GroupMember> JoinAsync(string name, CancellationToken cancellationToken)
@@ -206,7 +207,7 @@ internal sealed class LocalGroups(IBroker broker, Action<TopicPartition, long> t
             }
         }
 
-        if (changes.Count > 0 && _records > RecordsMax) await CompactAsync().ConfigureAwait(false);
+        if (changes.Count > 0 && _records > Math.Max(RecordsMax, 2 * _compacted)) await CompactAsync().ConfigureAwait(false);
     }
 
     private async Task<Appended> AppendAsync(string name, Position[] positions)
@@ -230,9 +231,14 @@ internal sealed class LocalGroups(IBroker broker, Action<TopicPartition, long> t
         try
         {
             long? first = null;
-            foreach (var (name, positions) in all) first ??= (await AppendAsync(name, positions).ConfigureAwait(false)).Offset;
+            foreach (var (name, positions) in all)
+            {
+                var appended = await AppendAsync(name, positions).ConfigureAwait(false);
+                first ??= appended.Offset;
+            }
+
             if (first is { } low) trim(Source, low);
-            _records = all.Length;
+            _records = _compacted = all.Length;
         }
         catch (Exception exception) when (exception is BrokerException or ObjectDisposedException or IOException)
         {

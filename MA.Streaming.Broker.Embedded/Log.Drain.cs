@@ -74,10 +74,13 @@ internal sealed partial class Log
         }
     }
 
+    /// <summary>Age or size may let records go.</summary>
+    public bool HasRetention => _options.RetentionAge is not null || _options.RetentionBytes is not null;
+
     /// <summary>Removes the segments that age and size let go.</summary>
     public void Retain()
     {
-        if (_options.RetentionAge is null && _options.RetentionBytes is null) return;
+        if (!HasRetention) return;
         lock (_drainGate)
         {
             var lows = new List<(PartitionLog, long)>();
@@ -99,6 +102,28 @@ internal sealed partial class Log
             if (_isClosed) return; // Its files may be another process's by now.
             Attach(partition.Topic);
             RaiseLows([(partition, low)]);
+        }
+    }
+
+    /// <summary>
+    /// Goes on after a failed flush of the journal: moves all that is durable from memory into segments, makes every use of the journal
+    /// void by a checkpoint, and deletes the file. The commit loop waits meanwhile. A crash on the way loses nothing: until the checkpoint
+    /// is durable the journal's files are as they were.
+    /// </summary>
+    /// <exception cref="IOException">The disk refused; the next call begins again.</exception>
+    public void Heal()
+    {
+        lock (_drainGate)
+        {
+            if (_isClosed || !CanHeal) return;
+            while (Drain())
+            {
+                // Until nothing is left.
+            }
+
+            _journal.GiveUpUses();
+            WriteCheckpoint();
+            _journal.Heal();
         }
     }
 
@@ -163,7 +188,7 @@ internal sealed partial class Log
         {
             var isRetained = at + 1 < segments.Count && segments[at + 1] <= partition.Low;
             if (!isRetained && !IsVoid(partition, segments[at])) continue;
-            DeleteSegment(topic, index, segments[at]);
+            RemoveSegment(partition, segments[at]);
             segments.RemoveAt(at);
         }
 
@@ -171,14 +196,15 @@ internal sealed partial class Log
         if (partition.ActiveLength == 0) return isChanged;
         var path = Segment.Path(topic, index, partition.ActiveBase);
         using var file = _files.Open(path, create: false);
-        if (file is not null && file.Length >= partition.ActiveLength)
+        var isForeign = file is not null && IsForeign(file, partition, partition.ActiveBase);
+        if (file is not null && !isForeign && file.Length >= partition.ActiveLength)
         {
             if (file.Length > partition.ActiveLength) file.SetLength(partition.ActiveLength);
             return isChanged;
         }
 
         // It lost bytes that were durable. What is left of it is read; what comes goes into a new segment.
-        _report(new Damage(path, file?.Length ?? 0, $"{partition.Source}: the segment has {file?.Length ?? 0} of {partition.ActiveLength} bytes"));
+        if (!isForeign) _report(new Damage(path, file?.Length ?? 0, $"{partition.Source}: the segment has {file?.Length ?? 0} of {partition.ActiveLength} bytes"));
         lock (partition.Gate) (partition.ActiveLength, partition.HasSealedSegments) = (0, true);
         return isChanged;
     }
@@ -186,6 +212,28 @@ internal sealed partial class Log
     /// <summary>The checkpoint does not know it: what it holds is in the journal, and goes into segments again.</summary>
     private static bool IsVoid(PartitionLog partition, long first) =>
         partition.ActiveLength > 0 ? first > partition.ActiveBase : !partition.HasSealedSegments || first >= partition.Drained;
+
+    /// <summary>
+    /// The file stands in the place of a segment of this partition and was written for another place: somebody copied or exchanged it.
+    /// It is reported and stays where it is, for it may be the last copy of what another partition misses.
+    /// </summary>
+    private bool IsForeign(LogFile file, PartitionLog partition, long first)
+    {
+        if (Segment.ReadHead(file) is not { } head || head.Fits(partition, first)) return false;
+        var path = Segment.Path(partition.Topic, partition.Source.Partition, first);
+        _report(new Damage(path, 0, $"this file is a segment of {head.Name}[{head.Partition}] from offset {head.Base}: it does not belong here and is not read"));
+        return true;
+    }
+
+    /// <summary>Deletes a segment that is not needed any more. A foreign file gets another name instead, so that no new segment is written over it.</summary>
+    private void RemoveSegment(PartitionLog partition, long first)
+    {
+        var path = Segment.Path(partition.Topic, partition.Source.Partition, first);
+        bool isForeign;
+        using (var file = _files.Open(path, create: false)) isForeign = file is not null && IsForeign(file, partition, first);
+        if (isForeign) _files.Replace(path, $"{path}.foreign");
+        else DeleteSegment(partition.Topic, partition.Source.Partition, first);
+    }
 
     private void DeleteSegment(Topic topic, int partition, long first)
     {
@@ -293,7 +341,7 @@ internal sealed partial class Log
         write.Continue(file);
         if (partition.IndexCount < 0)
         {
-            if (Segment.ReadHead(file) is not { } head) return false;
+            if (Segment.ReadHead(file, partition, write.Base) is not { } head) return false;
             partition.ActiveFileId = head.FileId;
             using var index = _files.Open(Segment.IndexPath(partition.Topic, partition.Source.Partition, write.Base), create: false);
             var entries = Segment.ReadIndex(index, head.FileId, partition.ActiveLength);
@@ -384,16 +432,14 @@ internal sealed partial class Log
             lock (partition.Gate) bases = [.. partition.Segments];
             for (var at = 0; at < bases.Count; at++)
             {
-                using var file = _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at]), create: false);
                 var isLast = at + 1 == bases.Count;
-                using var next = isLast ? null : _files.Open(Segment.Path(topic, partition.Source.Partition, bases[at + 1]), create: false);
-                var last = isLast ? partition.DrainedTimestamp : (next is null ? null : Segment.ReadHead(next))?.FirstTimestamp ?? long.MaxValue;
-                segments.Add((partition, isLast ? partition.Drained : bases[at + 1], last, file?.Length ?? 0));
+                var facts = isLast ? new SegmentFacts(LengthOf(partition, bases[at]), partition.DrainedTimestamp) : FactsOf(partition, bases[at], bases[at + 1]);
+                segments.Add((partition, isLast ? partition.Drained : bases[at + 1], facts.LastTimestamp, facts.Bytes));
             }
         }
 
         var total = segments.Sum(segment => segment.Bytes);
-        var oldest = _clock.GetUtcNow().UtcTicks - (_options.RetentionAge?.Ticks ?? long.MaxValue / 2);
+        var oldest = _options.RetentionAge is { } age && _clock.MayRemoveByAge ? _clock.Now() - age.Ticks : long.MinValue;
         var done = new HashSet<PartitionLog>();
         foreach (var segment in segments.OrderBy(segment => segment.Last))
         {
@@ -408,6 +454,20 @@ internal sealed partial class Log
             total -= segment.Bytes;
             yield return (segment.Partition, segment.End);
         }
+    }
+
+    /// <summary>Of a segment that is not the last of its partition: looked up once, for it never changes.</summary>
+    private SegmentFacts FactsOf(PartitionLog partition, long first, long next)
+    {
+        if (partition.Facts.TryGetValue(first, out var known)) return known;
+        return partition.Facts[first] = new SegmentFacts(LengthOf(partition, first), HeadOf(partition, next)?.FirstTimestamp ?? long.MaxValue);
+    }
+
+    private long LengthOf(PartitionLog partition, long first)
+    {
+        if (partition.ActiveLength > 0 && first == partition.ActiveBase) return partition.ActiveLength;
+        using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
+        return file?.Length ?? 0;
     }
 
     /// <summary>The new low watermarks are durable before anyone sees them, and before a file goes.</summary>
@@ -437,7 +497,11 @@ internal sealed partial class Log
             }
         }
 
-        foreach (var (partition, first) in gone) DeleteSegment(partition.Topic, partition.Source.Partition, first);
+        foreach (var (partition, first) in gone)
+        {
+            partition.Facts.Remove(first);
+            RemoveSegment(partition, first);
+        }
     }
 
     private void WriteCheckpoint(Dictionary<PartitionLog, long>? raised = null, bool isClean = false)

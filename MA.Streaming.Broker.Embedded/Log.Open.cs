@@ -15,12 +15,19 @@ internal sealed partial class Log
     /// <summary>Opens the log, or makes it. Owns the files from here on, also when it throws.</summary>
     /// <exception cref="BrokerException">Corrupt: it is no log, or of a newer format.</exception>
     public static Log Open(
-        ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report, Action<RecoveryProgress>? progress = null)
+        ILogFiles files,
+        EmbeddedBrokerOptions options,
+        TimeProvider clock,
+        Action<Damage> report,
+        Action<RecoveryProgress>? progress = null,
+        Action<ClockNews, DateTimeOffset, DateTimeOffset>? clockNews = null)
     {
         var log = new Log(files, options, clock, report);
         try
         {
             log.Open(new RecoveryWatch(clock, progress ?? (_ => { })));
+            var newest = log._topics.Values.SelectMany(topic => topic.Partitions).Select(partition => partition.NextTimestamp).DefaultIfEmpty(0).Max();
+            log._clock = new LogClock(clock, options.TrustClock, newest, clockNews ?? ((_, _, _) => { }));
             return log;
         }
         catch
@@ -37,7 +44,7 @@ internal sealed partial class Log
         if (meta is null) WriteWhole(CheckpointName, Checkpoint.Empty.ToBytes());
         var opened = meta is { } before ? before with { Epoch = before.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
         WriteWhole(MetaName, opened.ToBytes());
-        (Id, _journal.Epoch) = (opened.LogId, opened.Epoch);
+        (_meta, _journal.Epoch) = (opened, opened.Epoch);
 
         var isWhole = false;
         var known = ReadWhole(CheckpointName) is { } bytes ? Checkpoint.Read(bytes, out isWhole) : null;
@@ -45,7 +52,7 @@ internal sealed partial class Log
         var checkpoint = known ?? Rebuild(watch);
         foreach (var topic in checkpoint.Topics) Restore(topic);
         _nextTopic = Math.Max(checkpoint.NextTopic, checkpoint.Topics.Select(topic => topic.Id + 1).DefaultIfEmpty(1).Max());
-        var (images, strays) = _journal.Load(checkpoint.FirstJournal, watch);
+        var (images, strays) = _journal.Load(checkpoint.FirstJournal, opened, watch);
         var isClean = meta is null || checkpoint.CleanEpoch == meta.Value.Epoch;
         var scan = JournalScan.Run(images, isClean ? [] : strays, isFirstKnown: known is not null, _options.JournalFileBytes);
         foreach (var damage in scan.Damages) _report(damage);
@@ -56,6 +63,12 @@ internal sealed partial class Log
         Replay(scan, watch);
         WriteCheckpoint();
         _journal.Remove(strays);
+    }
+
+    private void Declare(int journalFiles, long newestUse)
+    {
+        _meta = _meta with { JournalFiles = journalFiles, NewestUse = newestUse };
+        WriteWhole(MetaName, _meta.ToBytes());
     }
 
     private Meta? ReadMeta(IReadOnlyList<string> names)
@@ -193,24 +206,48 @@ internal sealed partial class Log
     /// <summary>A checkpoint from nothing but the segments: slower, because the last one of each partition is read to its end.</summary>
     private Checkpoint Rebuild(RecoveryWatch watch)
     {
-        var topics = new Dictionary<int, (string Name, bool KeepForever, SortedDictionary<int, SortedDictionary<long, long>> Partitions)>();
+        var topics = new Dictionary<int, (string Directory, string Name, bool KeepForever, SortedDictionary<int, SortedDictionary<long, long>> Partitions)>();
+        var foreign = new List<(string Directory, string Name, int Partition, long First, SegmentHead Head)>();
         foreach (var directory in _files.List(Topic.TopicsDirectory))
         {
-            foreach (var name in _files.List($"{Topic.TopicsDirectory}/{directory}"))
+            var path = $"{Topic.TopicsDirectory}/{directory}";
+            foreach (var name in _files.List(path))
             {
                 if (!Segment.TryParse(name, out var partition, out var first, out var isIndex) || isIndex) continue;
-                using var file = _files.Open($"{Topic.TopicsDirectory}/{directory}/{name}", create: false);
+                using var file = _files.Open($"{path}/{name}", create: false);
                 if (file is null || Segment.ReadHead(file) is not { } head) continue;
-                if (!topics.TryGetValue(head.Topic, out var topic)) topics[head.Topic] = topic = (head.Name, head.KeepForever, []);
+                if (new Topic(head.Topic, head.Name).Directory != path || head.Partition != partition || head.Base != first)
+                {
+                    foreign.Add((path, name, partition, first, head));
+                    continue;
+                }
+
+                if (!topics.TryGetValue(head.Topic, out var topic)) topics[head.Topic] = topic = (path, head.Name, head.KeepForever, []);
                 if (!topic.Partitions.TryGetValue(partition, out var segments)) topic.Partitions[partition] = segments = [];
                 segments[first] = file.Length;
                 if (head.KeepForever && !topic.KeepForever) topics[head.Topic] = topic with { KeepForever = true };
             }
         }
 
+        foreach (var (directory, name, partition, first, head) in foreign)
+        {
+            var what = $"this file is a segment of {head.Name}[{head.Partition}] from offset {head.Base}: it does not belong here";
+            var own = topics.Values.FirstOrDefault(topic => topic.Directory == directory).Partitions?.GetValueOrDefault(partition);
+            if (own is null || own.Last().Key < first)
+            {
+                throw new BrokerException(
+                    BrokerError.Corrupt,
+                    $"{_options.Directory}/{directory}/{name}: {what}, and without the file '{CheckpointName}' nobody knows the next offset of the partition whose last segment stood here. Put the right file there");
+            }
+
+            // Readers of what stood here are told that it is damaged.
+            own[first] = 0;
+            _report(new Damage($"{directory}/{name}", 0, $"{what} and is not read"));
+        }
+
         watch.Begin("reading the last segment of each partition", topics.Values.SelectMany(topic => topic.Partitions.Values).Sum(segments => segments.Last().Value));
         var rebuilt = new List<Checkpoint.Topic>();
-        foreach (var (id, (name, keepForever, found)) in topics)
+        foreach (var (id, (_, name, keepForever, found)) in topics)
         {
             var topic = new Topic(id, name);
             topic.GrowTo(found.Keys.Max() + 1);

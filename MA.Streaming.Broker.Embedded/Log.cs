@@ -37,7 +37,7 @@ internal sealed partial class Log : IDisposable
 {
     private readonly ILogFiles _files;
     private readonly EmbeddedBrokerOptions _options;
-    private readonly TimeProvider _clock;
+    private readonly TimeProvider _system;
     private readonly Action<Damage> _report;
     private readonly Journal _journal;
     private readonly ConcurrentDictionary<string, Topic> _topics = new(StringComparer.Ordinal);
@@ -58,6 +58,8 @@ internal sealed partial class Log : IDisposable
     private readonly ConcurrentQueue<TailChunk> _ages = new();
     private readonly List<Append> _group = [];
     private byte[] _buffer = new byte[64 << 10];
+    private Meta _meta;
+    private LogClock _clock = null!;
     private long _undrained;
     private long _tailBytes;
     private long _bytesSinceRoomCheck = long.MaxValue;
@@ -65,11 +67,11 @@ internal sealed partial class Log : IDisposable
 
     private Log(ILogFiles files, EmbeddedBrokerOptions options, TimeProvider clock, Action<Damage> report)
     {
-        (_files, _options, _clock, _report) = (files, options, clock, report);
-        _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy);
+        (_files, _options, _system, _report) = (files, options, clock, report);
+        _journal = new Journal(files, options.JournalFileBytes, options.JournalZerosBytes, options.CommitPolicy, Declare);
     }
 
-    public Guid Id { get; private set; }
+    public Guid Id => _meta.LogId;
 
     public long Epoch => _journal.Epoch;
 
@@ -94,8 +96,11 @@ internal sealed partial class Log : IDisposable
     /// <summary>Bytes of the journal files that hold something that is in no segment yet.</summary>
     public long JournalBytes => _journal.LiveBytes;
 
-    /// <summary>Why nothing can be appended until the log is opened again; null while it can.</summary>
+    /// <summary>Why nothing can be appended now; null while it can.</summary>
     public Exception? Broken => _journal.Broken;
+
+    /// <summary><see cref="Heal"/> can mend what is broken, and may.</summary>
+    public bool CanHeal => _journal.CanHeal && _options.HealAfterFault;
 
     /// <summary>The disk has less room than is kept in reserve.</summary>
     public bool IsFull => _isFull;
@@ -110,7 +115,7 @@ internal sealed partial class Log : IDisposable
     {
         if (Broken is { } broken)
         {
-            Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log cannot make records durable until it is opened again: {broken.Message}", broken));
+            Fail(appends, _ => new BrokerException(BrokerError.Unavailable, $"the log in {_options.Directory} cannot make records durable {(CanHeal ? "now" : "until it is opened again")}: {broken.Message}", broken));
             return 0;
         }
 
@@ -236,7 +241,7 @@ internal sealed partial class Log : IDisposable
                 limit = Math.Min(limit, file.Length);
                 if (cursor.Base != first || cursor.Offset != from || cursor.FileId == 0)
                 {
-                    if (Segment.ReadHead(file) is not { } head) return Missing(partition, from, stop);
+                    if (IsForeign(file, partition, first) || Segment.ReadHead(file) is not { } head) return Missing(partition, from, stop);
                     var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, first), head.FileId, limit);
                     var entry = entries.FindLast(entry => entry.Offset <= from && IsAt(file, entry));
                     cursor = new SegmentCursor(first, head.FileId, entry.Position == 0 ? FileHead.Bytes : entry.Position, from);
@@ -276,7 +281,7 @@ internal sealed partial class Log : IDisposable
             {
                 using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, segments[at]), create: false);
                 var entry = default(IndexEntry);
-                if (file is not null && Segment.ReadHead(file) is { } head)
+                if (file is not null && Segment.ReadHead(file, partition, segments[at]) is { } head)
                 {
                     var entries = Segment.ReadIndex(_files, Segment.IndexPath(partition.Topic, partition.Source.Partition, segments[at]), head.FileId, file.Length);
                     entry = entries.FindLast(entry => entry.Timestamp < notBefore.UtcTicks && IsAt(file, entry));
@@ -351,7 +356,7 @@ internal sealed partial class Log : IDisposable
     private SegmentHead? HeadOf(PartitionLog partition, long first)
     {
         using var file = _files.Open(Segment.Path(partition.Topic, partition.Source.Partition, first), create: false);
-        return file is null ? null : Segment.ReadHead(file);
+        return file is null ? null : Segment.ReadHead(file, partition, first);
     }
 
     /// <summary>A record of that offset really begins there, as far as its head says.</summary>
@@ -388,7 +393,7 @@ internal sealed partial class Log : IDisposable
         var most = appends.Sum(append => append.Bytes);
         if (_buffer.Length < Journal.RecordsAt + most) _buffer = GC.AllocateUninitializedArray<byte>(Journal.RecordsAt + most);
         var id = _journal.Prepare(most);
-        var now = _clock.GetUtcNow().UtcTicks;
+        var now = _clock.Now();
         var (at, count, sequence) = (Journal.RecordsAt, 0, _journal.NextSequence);
         foreach (var append in appends)
         {

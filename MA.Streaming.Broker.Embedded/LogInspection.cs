@@ -66,7 +66,7 @@ internal sealed partial class Log
             if (!isWhole) damages.Add(new Damage(CheckpointName, 0, known is null ? "damaged or gone" : "one of its two copies is damaged"));
             var checkpoint = known ?? log.Rebuild(watch);
             foreach (var topic in checkpoint.Topics) log.Restore(topic);
-            var (images, strays) = log._journal.Load(checkpoint.FirstJournal, watch);
+            var (images, strays) = log._journal.Load(checkpoint.FirstJournal, meta, watch);
             var scan = JournalScan.Run(images, checkpoint.CleanEpoch == meta.Epoch ? [] : strays, isFirstKnown: known is not null, options.JournalFileBytes);
             damages.AddRange(scan.Damages);
             var undrained = log.CountUndrained(scan);
@@ -136,7 +136,7 @@ internal sealed partial class Log
             using var file = _files.Open(path, create: false);
             bytes += file?.Length ?? 0;
             if (from >= stop) continue;
-            if (file is null || Segment.ReadHead(file) is not { } head)
+            if (file is null || IsForeign(file, partition, segments[at]) || Segment.ReadHead(file) is not { } head)
             {
                 damaged.Add(new MissingRange(from, stop, MissingReason.Damage));
                 continue;

@@ -130,6 +130,9 @@ internal sealed class PartitionLog(Topic topic, int index)
 
     public long IndexedTo { get; set; }
 
+    /// <summary>The drainer's: what retention knows of the segments that are not the last.</summary>
+    public Dictionary<long, SegmentFacts> Facts { get; } = [];
+
     /// <summary>The drainer's: files of a failed attempt, which must be gone before the next.</summary>
     public List<string>? Leftovers { get; set; }
 

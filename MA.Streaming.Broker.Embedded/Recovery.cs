@@ -84,7 +84,8 @@ internal sealed class JournalScan
         scan.Decide(images);
         foreach (var stray in strays)
         {
-            scan.Damages.Add(new Damage(stray.Name, 0, $"its head cannot be read: what its {stray.Length} bytes held is lost"));
+            if (stray.Loss is null) continue;
+            scan.Damages.Add(new Damage(stray.Name, 0, stray.Loss));
             scan.LostAtEnd = Math.Max(scan.LostAtEnd, RecordsIn(fileBytes));
         }
 

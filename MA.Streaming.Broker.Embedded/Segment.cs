@@ -31,6 +31,11 @@ internal sealed class SegmentScratch : IDisposable
     }
 }
 
+/// <summary>What retention needs to know of a segment that is complete.</summary>
+/// <param name="Bytes">Its length.</param>
+/// <param name="LastTimestamp">No record of it is younger, in ticks.</param>
+internal readonly record struct SegmentFacts(long Bytes, long LastTimestamp);
+
 /// <summary>
 /// One file of one partition: a head, then records in order of offset; beside it a sparse index, which helps and is never trusted.
 /// A segment ends where the next begins: what stands in it from that offset on does not count.
@@ -62,6 +67,9 @@ internal static class Segment
             && int.TryParse(name.AsSpan(0, dash), NumberStyles.None, CultureInfo.InvariantCulture, out partition)
             && long.TryParse(name.AsSpan(dash + 1, dot - dash - 1), NumberStyles.None, CultureInfo.InvariantCulture, out first);
     }
+
+    /// <summary>The head of the segment at this place; null when it cannot be read, or the file was written for another place.</summary>
+    public static SegmentHead? ReadHead(LogFile file, PartitionLog partition, long first) => ReadHead(file) is { } head && head.Fits(partition, first) ? head : null;
 
     public static SegmentHead? ReadHead(LogFile file)
     {
@@ -127,7 +135,7 @@ internal static class Segment
         while (expected < stop)
         {
             var span = buffer.AsSpan(used, filled - used);
-            if (RecordFormat.TryRead(span, fileId, out var header))
+            if (RecordFormat.TryRead(span, fileId, out var header) && IsOf(header, partition))
             {
                 if (header.Offset < expected)
                 {
@@ -180,6 +188,8 @@ internal static class Segment
         (RecordBatch, long) Done(ref byte[] _) => (new RecordBatch(partition.Source, expected, records, missing), start + used);
     }
 
+    private static bool IsOf(in RecordHeader header, PartitionLog partition) => header.Topic == partition.Topic.Id && header.Partition == partition.Source.Partition;
+
     /// <summary>Where the next whole record of this partition begins, with an offset in this range; -1 when there is none.</summary>
     private static long FindNext(LogFile file, ulong fileId, PartitionLog partition, long at, long limit, long from, long stop)
     {
@@ -208,7 +218,7 @@ internal static class Segment
                 if (read - used < RecordFormat.HeaderBytes) break;
                 if (RecordFormat.TryPeek(window.AsSpan(used, read - used), out var header)
                     && header.Offset >= from && header.Offset < stop
-                    && header.Topic == partition.Topic.Id && header.Partition == partition.Source.Partition
+                    && IsOf(header, partition)
                     && at + used + header.Length <= limit)
                 {
                     if (whole.Length < header.Length) whole = new byte[header.Length];

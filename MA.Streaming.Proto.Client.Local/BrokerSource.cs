@@ -83,6 +83,8 @@ internal static class BrokerSource
             Directory = directory,
             CommitPolicy = settings.CommitPolicy,
             RetentionAge = settings.RetentionAge,
+            TrustClock = settings.TrustClock,
+            HealAfterFault = settings.HealAfterFault,
             RetentionBytes = settings.RetentionBytes,
             SegmentBytesMax = settings.SegmentBytesMax,
             UndrainedBytesMax = settings.UndrainedBytesMax,

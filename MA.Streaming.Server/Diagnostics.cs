@@ -13,13 +13,13 @@ internal static class Diagnostics
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
     public static Task<NetworkPort> OpenAsync(
-        IServed server, string bindAddress, int port, ILoggerFactory loggers, CancellationToken cancellationToken) =>
+        IServerStatus server, string bindAddress, int port, ILoggerFactory loggers, CancellationToken cancellationToken) =>
         NetworkPort.OpenAsync(
             "PrometheusMetricPort", bindAddress, port, HttpProtocols.Http1, loggers, _ => { }, routes => Map(routes, server), _ => { }, cancellationToken);
 
-    public static void Map(IEndpointRouteBuilder routes, IServed server)
-    {
-        routes.MapGet("/healthz/live", context => WriteAsync(context, StatusCodes.Status200OK, new { live = true, state = server.State.ToString() }));
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, IServerStatus server) => new EndpointConventions(
+    [
+        routes.MapGet("/healthz/live", context => WriteAsync(context, StatusCodes.Status200OK, new { live = true, state = server.State.ToString() })),
         routes.MapGet("/healthz/ready", async context =>
         {
             var health = await server.CheckAsync(context.RequestAborted).ConfigureAwait(false);
@@ -27,7 +27,7 @@ internal static class Diagnostics
                 context,
                 health.IsReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable,
                 new { ready = health.IsReady, state = health.State.ToString(), detail = health.Detail }).ConfigureAwait(false);
-        });
+        }),
         routes.MapGet("/metrics", async context =>
         {
             if (server.Metrics is not { } metrics)
@@ -39,8 +39,8 @@ internal static class Diagnostics
 
             context.Response.ContentType = PrometheusMetrics.ContentType;
             await context.Response.WriteAsync(metrics.Collect(), context.RequestAborted).ConfigureAwait(false);
-        });
-    }
+        }),
+    ]);
 
     private static async Task WriteAsync<T>(HttpContext context, int status, T body)
     {

@@ -4,8 +4,7 @@ using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core;
-using MA.Streaming.Hosting.Wire.HealthV1;
-using MA.Streaming.Hosting.Wire.ReflectionV1;
+using Grpc.Health.V1;
 using MA.Streaming.Proto.Client.Local;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -34,20 +33,19 @@ internal static class GrpcServices
         DataFormatManagerService.Descriptor,
     ];
 
-    private static readonly Lazy<ReflectionCatalog> DescribedCatalog = new(() => CatalogOf(Described));
-
     /// <summary>The full names of the five services.</summary>
     public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
 
-    public static ReflectionCatalog Catalog => DescribedCatalog.Value;
+    /// <summary>The five services, and those that every server has.</summary>
+    public static IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> All { get; } = WithHealthAndReflection(Described);
 
-    /// <summary>What reflection says of a server with these services.</summary>
-    public static ReflectionCatalog CatalogOf(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
-        new([.. services, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]);
+    /// <summary>What reflection describes of a server with these services.</summary>
+    public static IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> WithHealthAndReflection(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
+        [.. services, Health.Descriptor, Grpc.Reflection.V1.ServerReflection.Descriptor, Grpc.Reflection.V1Alpha.ServerReflection.Descriptor];
 
     /// <summary>Opens a gRPC port with some services, health and reflection.</summary>
     public static Task<NetworkPort> OpenAsync(
-        IServed server,
+        IServerStatus server,
         string key,
         string bindAddress,
         int port,
@@ -99,18 +97,20 @@ internal static class GrpcServices
         }
     }
 
-    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
     {
+        var mapped = new List<IEndpointConventionBuilder>();
         Map<EncodedPacketWriter>();
         Map<EncodedPacketReader>();
         Map<ConnectionManagerService.ConnectionManagerServiceBase>();
         Map<SessionManagementService.SessionManagementServiceBase>();
         Map<DataFormatManagerService.DataFormatManagerServiceBase>();
 
-        if (healthAndReflection) MapHealthAndReflection(routes, server);
+        if (healthAndReflection) mapped.AddRange(MapHealthAndReflection(routes, server));
+        return new EndpointConventions(mapped);
 
         void Map<T>()
-            where T : class => routes.MapGrpcService<T>().Add(endpoint => Measure(endpoint, server));
+            where T : class => mapped.Add(Measured(routes.MapGrpcService<T>(), server));
     }
 
     public static void SetLimits(KestrelServerLimits limits, StreamingApiServerOptions options)
@@ -124,18 +124,24 @@ internal static class GrpcServices
         limits.Http2.KeepAlivePingTimeout = options.KeepAlivePingTimeout;
     }
 
-    private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServed> serverOf)
+    private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServerStatus> serverOf)
     {
         services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
-        services.AddTransient(provider => new ReflectionEndpoint(serverOf(provider)));
-        services.AddTransient(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
+        services.AddSingleton(provider => new ReflectionEndpoint(serverOf(provider)));
+        services.AddSingleton(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
     }
 
-    private static void MapHealthAndReflection(IEndpointRouteBuilder routes, IServed server)
+    private static IEndpointConventionBuilder[] MapHealthAndReflection(IEndpointRouteBuilder routes, IServerStatus server) =>
+    [
+        Measured(routes.MapGrpcService<HealthEndpoint>(), server),
+        Measured(routes.MapGrpcService<ReflectionEndpoint>(), server),
+        Measured(routes.MapGrpcService<ReflectionAlphaEndpoint>(), server),
+    ];
+
+    private static GrpcServiceEndpointConventionBuilder Measured(GrpcServiceEndpointConventionBuilder service, IServerStatus server)
     {
-        routes.MapGrpcService<HealthEndpoint>().Add(endpoint => Measure(endpoint, server));
-        routes.MapGrpcService<ReflectionEndpoint>().Add(endpoint => Measure(endpoint, server));
-        routes.MapGrpcService<ReflectionAlphaEndpoint>().Add(endpoint => Measure(endpoint, server));
+        service.Add(endpoint => Measure(endpoint, server));
+        return service;
     }
 
     private static void Configure(GrpcServiceOptions grpc, StreamingApiServerOptions options)
@@ -148,7 +154,7 @@ internal static class GrpcServices
     }
 
     // Around the whole call, so that refusals of the transport count as well.
-    private static void Measure(EndpointBuilder endpoint, IServed server)
+    private static void Measure(EndpointBuilder endpoint, IServerStatus server)
     {
         if (endpoint.RequestDelegate is not { } serve) return;
         if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault() is not { } method) return;

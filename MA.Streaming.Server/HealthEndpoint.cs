@@ -1,12 +1,12 @@
 using Grpc.Core;
 using MA.Streaming.Core;
-using MA.Streaming.Hosting.Wire.HealthV1;
-using ServingStatus = MA.Streaming.Hosting.Wire.HealthV1.HealthCheckResponse.Types.ServingStatus;
+using Grpc.Health.V1;
+using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
 
 namespace MA.Streaming.Hosting;
 
 /// <summary>Health for gRPC clients: all services of a server are in one state.</summary>
-internal sealed class HealthEndpoint(IServed server) : Health.HealthBase
+internal sealed class HealthEndpoint(IServerStatus server) : Health.HealthBase
 {
     /// <summary>How often a watcher's server looks: a change is told within this time.</summary>
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);

@@ -9,19 +9,16 @@ internal sealed class HostedServer : IHostedService, IDisposable
     private readonly StreamingApiServer _server;
     private readonly CancellationTokenRegistration _stopping;
 
-    public HostedServer(StreamingApiServer server, IHostApplicationLifetime lifetime, HostOptions host)
+    public HostedServer(StreamingApiServer server, IHostApplicationLifetime lifetime)
     {
         _server = server;
-
-        // The host gives up on a stop after a time of its own: no sooner than the server does.
-        var longest = TimeSpan.FromSeconds(server.Options.DrainTimeoutSeconds) + server.Options.Limits.CloseGrace;
-        if (host.ShutdownTimeout < longest && host.ShutdownTimeout != Timeout.InfiniteTimeSpan) host.ShutdownTimeout = longest;
         _stopping = lifetime.ApplicationStopping.UnsafeRegister(static server => _ = ((StreamingApiServer)server!).StopAsync(), server);
     }
 
     public Task StartAsync(CancellationToken cancellationToken) => _server.StartAsync(cancellationToken);
 
-    public Task StopAsync(CancellationToken cancellationToken) => _server.StopAsync(cancellationToken);
+    /// <summary>Takes as long as DrainTimeoutSeconds allows. The host's own limit, which is for all of its services, does not cut it short.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) => _server.StopAsync(CancellationToken.None);
 
     public void Dispose() => _stopping.Dispose();
 }

@@ -37,10 +37,9 @@ public sealed record KeyGeneratorServerOptions
 }
 
 /// <summary>A key generator on the network, with a port for metrics and health beside it.</summary>
-public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
+public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
 {
     private static readonly HashSet<string> Names = new([UniqueKeyGeneratorService.Descriptor.FullName], StringComparer.Ordinal);
-    private static readonly Lazy<ReflectionCatalog> Described = new(() => GrpcServices.CatalogOf([UniqueKeyGeneratorService.Descriptor]));
 
     private readonly KeyGeneratorServerOptions _options;
     private readonly ILoggerFactory _loggers;
@@ -66,7 +65,7 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _loggers = loggers ?? NullLoggerFactory.Instance;
-        _logger = _loggers.CreateLogger("MA.Streaming.KeyGenerator");
+        _logger = _loggers.CreateLogger<KeyGeneratorServer>();
         _clock = clock ?? TimeProvider.System;
         StreamingApiServerOptions.CheckPorts("PORT", options.Port, options.PrometheusMetricPort);
         StreamingApiServerOptions.CheckBindAddress(options.BindAddress);
@@ -86,13 +85,13 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
     /// <summary>The addresses of metrics and health; empty while they are not open.</summary>
     public IReadOnlyList<string> DiagnosticsAddresses => _diagnostics?.Addresses ?? [];
 
-    CancellationToken IServed.Stopping => _stop.Token;
+    CancellationToken IServerStatus.Stopping => _stop.Token;
 
-    IReadOnlySet<string> IServed.Services => Names;
+    IReadOnlySet<string> IServerStatus.Services => Names;
 
-    ReflectionCatalog IServed.Catalog => Described.Value;
+    IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> IServerStatus.Described { get; } = GrpcServices.WithHealthAndReflection([UniqueKeyGeneratorService.Descriptor]);
 
-    PrometheusMetrics? IServed.Metrics => _metrics;
+    PrometheusMetrics? IServerStatus.Metrics => _metrics;
 
     /// <summary>Starts, and returns when it is ready.</summary>
     /// <exception cref="PortException">A port cannot be opened.</exception>
@@ -156,6 +155,6 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
         _meter?.Dispose();
     }
 
-    void IServed.RpcEnded(string method, string status, TimeSpan duration) => _rpcs?.Record(
+    void IServerStatus.RpcEnded(string method, string status, TimeSpan duration) => _rpcs?.Record(
         duration.TotalSeconds, new KeyValuePair<string, object?>("method", method), new KeyValuePair<string, object?>("status", status));
 }

@@ -44,22 +44,22 @@ namespace Microsoft.AspNetCore.Builder
         /// </summary>
         /// <param name="endpoints">The application.</param>
         /// <param name="healthAndReflection">False leaves out <c>grpc.health.v1</c> and reflection, for an application that serves its own.</param>
-        public static IEndpointRouteBuilder MapStreamingApi(this IEndpointRouteBuilder endpoints, bool healthAndReflection = true)
+        /// <returns>The endpoints of all services, for conventions such as <c>RequireAuthorization</c> or <c>RequireHost</c>.</returns>
+        public static IEndpointConventionBuilder MapStreamingApi(this IEndpointRouteBuilder endpoints, bool healthAndReflection = true)
         {
             ArgumentNullException.ThrowIfNull(endpoints);
             var server = MappedServer.Only(endpoints.ServiceProvider);
             server.IsMapped = true;
-            GrpcServices.Map(endpoints, server, healthAndReflection);
-            return endpoints;
+            return GrpcServices.Map(endpoints, server, healthAndReflection);
         }
 
         /// <summary>Serves <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c> of the Stream API on the application's own port.</summary>
         /// <param name="endpoints">The application, or a group of its routes.</param>
-        public static IEndpointRouteBuilder MapStreamingApiDiagnostics(this IEndpointRouteBuilder endpoints)
+        /// <returns>The three endpoints, for conventions.</returns>
+        public static IEndpointConventionBuilder MapStreamingApiDiagnostics(this IEndpointRouteBuilder endpoints)
         {
             ArgumentNullException.ThrowIfNull(endpoints);
-            MA.Streaming.Hosting.Diagnostics.Map(endpoints, MappedServer.Only(endpoints.ServiceProvider));
-            return endpoints;
+            return MA.Streaming.Hosting.Diagnostics.Map(endpoints, MappedServer.Only(endpoints.ServiceProvider));
         }
     }
 }

@@ -16,7 +16,7 @@ namespace MA.Streaming.Hosting;
 /// A Stream API on the network: a broker, the engine, a gRPC port that opens when the engine has caught up, and a port for metrics and
 /// health that is open from the start. While the broker cannot be reached it tries again and is not ready. Several may run in one process.
 /// </summary>
-public sealed class StreamingApiServer : IServed, IAsyncDisposable
+public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
 {
     private static readonly TimeSpan CheckTimeout = TimeSpan.FromSeconds(5);
 
@@ -54,7 +54,7 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
         _configuration = Options.ToConfiguration();
         _loggers = loggers ?? NullLoggerFactory.Instance;
         if (!Options.EnableLogging) _loggers = new FilteredLoggers(_loggers, _ => LogLevel.Error);
-        _logger = _loggers.CreateLogger("MA.Streaming.Server");
+        _logger = _loggers.CreateLogger<StreamingApiServer>();
         _clock = clock ?? TimeProvider.System;
         if (Options.EnableMetrics)
         {
@@ -82,13 +82,13 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
     /// <summary>The services are served by the application that the server is mapped into; no port is opened.</summary>
     internal bool IsMapped { get; set; }
 
-    CancellationToken IServed.Stopping => _stop.Token;
+    CancellationToken IServerStatus.Stopping => _stop.Token;
 
-    IReadOnlySet<string> IServed.Services => GrpcServices.Names;
+    IReadOnlySet<string> IServerStatus.Services => GrpcServices.Names;
 
-    ReflectionCatalog IServed.Catalog => GrpcServices.Catalog;
+    IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> IServerStatus.Described => GrpcServices.All;
 
-    PrometheusMetrics? IServed.Metrics => _metrics;
+    PrometheusMetrics? IServerStatus.Metrics => _metrics;
 
     /// <summary>The engine that answers a call now.</summary>
     internal StreamApi Engine => _engine
@@ -159,7 +159,7 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
     /// <inheritdoc cref="StopAsync"/>
     public async ValueTask DisposeAsync() => await StopAsync().ConfigureAwait(false);
 
-    void IServed.RpcEnded(string method, string status, TimeSpan duration) => _engine?.Telemetry.RpcEnded(method, status, duration);
+    void IServerStatus.RpcEnded(string method, string status, TimeSpan duration) => _engine?.Telemetry.RpcEnded(method, status, duration);
 
     private async Task StartOnceAsync(CancellationToken cancellationToken)
     {

@@ -125,6 +125,38 @@ public sealed class StreamingApiServerOptions
         };
     }
 
+    /// <summary>Takes over all settings of another one.</summary>
+    internal void Set(StreamingApiServerOptions from)
+    {
+        StreamCreationStrategy = from.StreamCreationStrategy;
+        BrokerUrl = from.BrokerUrl;
+        PartitionMappings = from.PartitionMappings;
+        StreamApiPort = from.StreamApiPort;
+        IntegrateSessionManagement = from.IntegrateSessionManagement;
+        IntegrateDataFormatManagement = from.IntegrateDataFormatManagement;
+        UseRemoteKeyGenerator = from.UseRemoteKeyGenerator;
+        RemoteKeyGeneratorServiceAddress = from.RemoteKeyGeneratorServiceAddress;
+        BatchingResponses = from.BatchingResponses;
+        InitialisationTimeoutSeconds = from.InitialisationTimeoutSeconds;
+        SessionIdleTimeout = from.SessionIdleTimeout;
+        ConnectionIdleTimeout = from.ConnectionIdleTimeout;
+        AutoRegisterDataFormats = from.AutoRegisterDataFormats;
+        DrainTimeoutSeconds = from.DrainTimeoutSeconds;
+        Embedded = from.Embedded;
+        Kafka = from.Kafka;
+        Limits = from.Limits;
+        BindAddress = from.BindAddress;
+        PrometheusMetricPort = from.PrometheusMetricPort;
+        EnableLogging = from.EnableLogging;
+        EnableMetrics = from.EnableMetrics;
+        ResponseCompression = from.ResponseCompression;
+        KeepAlivePingDelay = from.KeepAlivePingDelay;
+        KeepAlivePingTimeout = from.KeepAlivePingTimeout;
+        AutoStart = from.AutoStart;
+        Broker = from.Broker;
+        KeyGenerator = from.KeyGenerator;
+    }
+
     /// <summary>A copy that later changes of this one do not reach.</summary>
     internal StreamingApiServerOptions Copy() => (StreamingApiServerOptions)MemberwiseClone();
 

@@ -26,6 +26,7 @@ internal static class DoctorCommand
         command.Add(json);
         command.SetAction(async (parsed, _) =>
         {
+            ClosedOutput.EndsTheProcess();
             var doctor = new Doctor(parsed.GetValue(quick));
             if (doctor.Configuration(log => settings.Read(parsed, log)) is { } options) await doctor.ExamineAsync(options).ConfigureAwait(false);
             var output = parsed.InvocationConfiguration.Output;

@@ -17,8 +17,8 @@ internal static class KeygenCommand
             Numbers increase strictly, across restarts too: what they have to stay above is kept in a folder key-generator. A second signal
             ends at once.
             """);
-        var port = new Option<int?>("--port") { HelpName = "N", Description = "The gRPC port (environment: PORT); 0 takes any free one. Default 15379." };
-        var metricPort = new Option<int?>("--metric-port") { HelpName = "N", Description = "The port of /metrics, /healthz/live and /healthz/ready (PrometheusMetricPort; environment: PROMETHEUS_METRIC_PORT). Default 10010." };
+        var port = ParsedOption.Port("--port", "The gRPC port (environment: PORT); 0 takes any free one. Default 15379.");
+        var metricPort = ParsedOption.Port("--metric-port", "The port of /metrics, /healthz/live and /healthz/ready (PrometheusMetricPort; environment: PROMETHEUS_METRIC_PORT). Default 10010.");
         var bind = new Option<string?>("--bind") { HelpName = "ADDRESS", Description = "Where to serve (BindAddress; environment: BIND_ADDRESS): localhost (the default), * for every interface, or an IP address." };
         var data = new Option<string>("--data") { HelpName = "PATH", Description = "Where the folder key-generator is. Empty: nowhere, so that numbers may come again if the clock goes back. Default: the working folder.", DefaultValueFactory = _ => "." };
         var config = new Option<string?>("--config") { HelpName = "FILE", Description = "A configuration file (environment: CONFIG_PATH), of which PrometheusMetricPort, BindAddress, EnableMetrics, EnableLogging and DrainTimeoutSeconds count. Default: Configs/AppConfig.json, if it is there." };

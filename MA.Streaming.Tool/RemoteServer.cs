@@ -7,11 +7,12 @@ namespace MA.Streaming.Tool;
 /// <summary>The server that a command asks, and what the command ends with when that goes wrong.</summary>
 internal sealed class RemoteServer
 {
-    private readonly Option<string> _server = new("--server")
+    private const string Default = "localhost:13579";
+
+    private readonly Option<string?> _server = new("--server")
     {
         HelpName = "ADDRESS",
         Description = "The server: host:port, http://host:port or https://host:port; several with commas between them, of which the first that works is used. Default localhost:13579.",
-        DefaultValueFactory = _ => "localhost:13579",
     };
 
     public RemoteServer(Command command)
@@ -21,7 +22,7 @@ internal sealed class RemoteServer
         {
             try
             {
-                RemoteStreamingApi.Connect(result.GetValue(_server)!).Dispose();
+                RemoteStreamingApi.Connect(result.GetValue(_server) ?? Default).Dispose();
             }
             catch (ArgumentException exception)
             {
@@ -33,8 +34,9 @@ internal sealed class RemoteServer
     /// <summary>Runs against the server until done or told to stop, which is no failure.</summary>
     public async Task<int> AskAsync(ParseResult command, Func<RemoteStreamingApi, CancellationToken, Task<int>> ask)
     {
+        ClosedOutput.EndsTheProcess();
         using var signals = new Signals();
-        using var api = RemoteStreamingApi.Connect(command.GetValue(_server)!);
+        using var api = RemoteStreamingApi.Connect(command.GetValue(_server) ?? Default);
         try
         {
             return await ask(api, signals.Stop).ConfigureAwait(false);

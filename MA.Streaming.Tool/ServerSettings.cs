@@ -12,8 +12,9 @@ internal sealed class ServerSettings
     private readonly Option<string?> _config = new("--config") { HelpName = "FILE", Description = "The configuration file (environment: CONFIG_PATH). Default: Configs/AppConfig.json, if it is there." };
     private readonly Option<string?> _broker = new("--broker") { HelpName = "URL", Description = "Where packets are kept (BrokerUrl): embedded: (the default, a durable log in ./stream-api-data), embedded:PATH, or memory: (gone with the process)." };
     private readonly Option<string?> _data = new("--data") { HelpName = "PATH", Description = "The folder of the durable log: short for --broker embedded:PATH." };
-    private readonly Option<int?> _port = new("--port") { HelpName = "N", Description = "The gRPC port (StreamApiPort); 0 takes any free one. Default 13579." };
-    private readonly Option<int?> _metricPort = new("--metric-port") { HelpName = "N", Description = "The port of /metrics, /healthz/live and /healthz/ready (PrometheusMetricPort; environment: PROMETHEUS_METRIC_PORT); 0 takes any free one. Default 10010." };
+    private readonly Option<int?> _port = ParsedOption.Port("--port", "The gRPC port (StreamApiPort); 0 takes any free one. Default 13579.");
+    private readonly Option<int?> _metricPort = ParsedOption.Port(
+        "--metric-port", "The port of /metrics, /healthz/live and /healthz/ready (PrometheusMetricPort; environment: PROMETHEUS_METRIC_PORT); 0 takes any free one. Default 10010.");
     private readonly Option<string?> _bind = new("--bind") { HelpName = "ADDRESS", Description = "Where to serve (BindAddress; environment: BIND_ADDRESS): localhost (the default), * for every interface, or an IP address." };
     private readonly Option<string[]> _set = new("--set") { HelpName = "KEY=VALUE", Description = "Any other key of the configuration file, such as --set DrainTimeoutSeconds=5 or --set Limits.ConnectionsMax=100. May be given several times." };
 
@@ -26,7 +27,7 @@ internal sealed class ServerSettings
             if (result.GetResult(_broker) is not null && result.GetResult(_data) is not null) result.AddError("--data and --broker both say where packets are kept: give one");
             foreach (var setting in result.GetValue(_set) ?? [])
             {
-                if (setting.IndexOf('=', StringComparison.Ordinal) <= 0) result.AddError($"--set {setting}: it takes KEY=VALUE");
+                if (setting.IndexOf('=', StringComparison.Ordinal) <= 0) result.AddError(ParsedOption.Refusal("--set", setting, "KEY=VALUE"));
             }
         });
     }

@@ -30,7 +30,7 @@ internal static class SessionsCommand
         command.Add(json);
         command.Validators.Add(result =>
         {
-            if (string.IsNullOrEmpty(result.GetValue(dataSource)) == string.IsNullOrEmpty(result.GetValue(session))) result.AddError("it takes a data source, or --session KEY");
+            if (string.IsNullOrEmpty(result.GetValue(dataSource)) == string.IsNullOrEmpty(result.GetValue(session))) result.AddError("give a data source, or --session KEY");
         });
         command.SetAction((parsed, _) => server.AskAsync(parsed, async (api, stop) =>
         {

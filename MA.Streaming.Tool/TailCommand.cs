@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Proto.Client.Remote;
@@ -18,8 +17,9 @@ internal sealed class TailCommand
     private readonly Option<string[]> _events = Several("--event", "PATTERN", "Only events that this regular expression matches.");
     private readonly Option<string[]> _notEvents = Several("--not-event", "PATTERN", "No events that this regular expression matches.");
     private readonly Option<bool> _packets = new("--packets") { Description = "A line for each packet of any type, with its place, size and type, instead of its values." };
-    private readonly Option<int?> _count = new("--count") { HelpName = "N", Description = "Stop after so many lines." };
-    private readonly Option<double?> _idle = new("--idle") { HelpName = "SECONDS", Description = "Stop when nothing has come for so long; for scripts that read what there is." };
+    private readonly Option<int?> _count = ParsedOption.Number<int>("--count", "N", "Stop after so many lines.", "a whole number, 1 or more", count => count > 0);
+    private readonly Option<double?> _idle = ParsedOption.Number<double>(
+        "--idle", "SECONDS", "Stop when nothing has come for so long; for scripts that read what there is.", "more than 0, up to 86400", idle => idle is > 0 and <= 86_400);
     private readonly Option<bool> _json = new("--json") { Description = "A JSON object a line." };
 
     public static Command Create() => new TailCommand().Build();
@@ -45,10 +45,8 @@ internal sealed class TailCommand
         command.Add(_json);
         command.Validators.Add(result =>
         {
-            if (string.IsNullOrEmpty(result.GetValue(_dataSource)) == string.IsNullOrEmpty(result.GetValue(_session))) result.AddError("it takes a data source, or --session KEY");
-            if (result.GetValue(_from) is not (null or "live" or "start")) result.AddError($"--from {result.GetValue(_from)}: allowed are live and start");
-            if (result.GetValue(_count) is <= 0) result.AddError($"--count {result.GetValue(_count)}: allowed is 1 and more");
-            if (result.GetValue(_idle) is { } idle && !(idle is > 0 and <= 86_400)) result.AddError(string.Create(CultureInfo.InvariantCulture, $"--idle {idle}: allowed is more than 0, up to 86400"));
+            if (string.IsNullOrEmpty(result.GetValue(_dataSource)) == string.IsNullOrEmpty(result.GetValue(_session))) result.AddError("give a data source, or --session KEY");
+            if (result.GetValue(_from) is not (null or "live" or "start")) result.AddError(ParsedOption.Refusal("--from", result.GetValue(_from)!, "live or start"));
             foreach (var option in new[] { _parameters, _notParameters, _events, _notEvents })
             {
                 foreach (var pattern in result.GetValue(option) ?? [])

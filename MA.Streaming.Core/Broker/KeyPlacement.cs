@@ -7,8 +7,6 @@ namespace MA.Streaming.Core.Broker;
 /// </summary>
 public static class KeyPlacement
 {
-    private static readonly uint[] Table = BuildTable();
-
     /// <summary>The partition of a key.</summary>
     /// <param name="key">The key's bytes; empty places at 0.</param>
     /// <param name="partitions">How many partitions the topic has, 1 or more.</param>
@@ -19,23 +17,5 @@ public static class KeyPlacement
     }
 
     /// <summary>CRC-32 as in IEEE 802.3 (zip, PNG): reflected, polynomial 0xEDB88320, initial and final complement.</summary>
-    public static uint Crc32(ReadOnlySpan<byte> bytes)
-    {
-        var crc = uint.MaxValue;
-        foreach (var b in bytes) crc = Table[(byte)crc ^ b] ^ (crc >> 8);
-        return ~crc;
-    }
-
-    private static uint[] BuildTable()
-    {
-        var table = new uint[256];
-        for (var i = 0u; i < table.Length; i++)
-        {
-            var value = i;
-            for (var bit = 0; bit < 8; bit++) value = (value & 1) != 0 ? (value >> 1) ^ 0xEDB88320u : value >> 1;
-            table[i] = value;
-        }
-
-        return table;
-    }
+    public static uint Crc32(ReadOnlySpan<byte> bytes) => System.IO.Hashing.Crc32.HashToUInt32(bytes);
 }

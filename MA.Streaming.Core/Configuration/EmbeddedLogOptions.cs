@@ -36,6 +36,10 @@ public sealed record EmbeddedLogOptions
     /// <summary>Age after which records may go, a segment at a time; null (the default): never. Sessions and data formats stay.</summary>
     public TimeSpan? RetentionAge { get; init; }
 
+    /// <summary>The system's time is right whenever the log is opened. False (the default): where it is more than a day after the newest
+    /// record, <see cref="RetentionAge"/> removes nothing for a day.</summary>
+    public bool TrustClock { get; init; }
+
     /// <summary>Bytes of a topic beyond which its oldest segments go; null (the default): without bound. Sessions and data formats stay.</summary>
     public long? RetentionBytes { get; init; }
 
@@ -48,6 +52,10 @@ public sealed record EmbeddedLogOptions
 
     /// <summary>Bytes of recent records kept in memory for readers: 0 to 64 GiB, default 32 MiB. Older ones are read from segments.</summary>
     public long TailBytesMax { get; init; } = 32 << 20;
+
+    /// <summary>After a failed flush of the disk the log goes on in a new file when the disk is well again. Default true; false: it takes nothing
+    /// more until it is opened again.</summary>
+    public bool HealAfterFault { get; init; } = true;
 
     /// <summary>Free bytes of the disk below which writes are refused with RESOURCE_EXHAUSTED, so that what was acknowledged can still be
     /// moved into segments. Default 256 MiB.</summary>

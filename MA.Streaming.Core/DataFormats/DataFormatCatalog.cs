@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.IO.Hashing;
 using System.Threading.Channels;
 using Google.Protobuf;
 using MA.Streaming.Core.Broker;
@@ -103,7 +104,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         if (!isEvent && !(view.Type.SequenceEqual("PeriodicData"u8) || view.Type.SequenceEqual("RowData"u8) || view.Type.SequenceEqual("SynchroData"u8))) return;
         var format = FormatView.Of(view.Content);
         if (format.Kind != FormatKind.Inline || format.Inline.IsEmpty) return;
-        var key = (dataSource, isEvent, Fingerprint.Of(format.Inline));
+        var key = (dataSource, isEvent, XxHash3.HashToUInt64(format.Inline));
         if (_observed.TryGetValue(key, out var seen) && format.Inline.SequenceEqual(seen)) return;
         var inline = format.Inline.ToArray();
         if (_observed.Count >= ObservedListsMax) _observed.Clear();
@@ -180,7 +181,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
             }
             catch (Exception exception) when (exception is not OperationCanceledException || !stop.IsCancellationRequested)
             {
-                _observed.TryRemove((inline.DataSource, inline.IsEvent, Fingerprint.Of(inline.Bytes)), out _);
+                _observed.TryRemove((inline.DataSource, inline.IsEvent, XxHash3.HashToUInt64(inline.Bytes)), out _);
                 _logger.AutoRegisterFailed(inline.DataSource, exception);
             }
         }

@@ -1,3 +1,4 @@
+using System.IO.Hashing;
 using System.Text;
 using System.Text.Unicode;
 using Google.Protobuf;
@@ -107,7 +108,7 @@ internal sealed class PacketDecoder
     {
         if (utf8.SequenceEqual(last.Bytes)) return last.Text; // Most packets are of the type and the session of the one before.
         if (utf8.Length > CachedLengthMax) return Utf8.IsValid(utf8) ? Encoding.UTF8.GetString(utf8) : null;
-        ref var slot = ref _texts[Fingerprint.Of(utf8) % Slots];
+        ref var slot = ref _texts[XxHash3.HashToUInt64(utf8) % Slots];
         if (slot.Bytes is null || !utf8.SequenceEqual(slot.Bytes))
         {
             if (!Utf8.IsValid(utf8)) return null;

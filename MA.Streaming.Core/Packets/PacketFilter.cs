@@ -1,3 +1,4 @@
+using System.IO.Hashing;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -146,7 +147,7 @@ internal sealed class PacketFilter
         /// <summary>Null when the bytes are not a parameter list or an identifier.</summary>
         public bool? PassesInline(ReadOnlySpan<byte> inline, bool isEvent)
         {
-            var hash = Fingerprint.Of(inline);
+            var hash = XxHash3.HashToUInt64(inline);
             if (_inline.TryGetValue(hash, out var node) && inline.SequenceEqual(node.Value.Inline))
             {
                 if (node != _inlineByUse.First)
@@ -287,26 +288,5 @@ internal sealed class PacketFilter
                 throw Errors.InvalidArgument($"request.{field} '{pattern}' is not a regular expression: {exception.Message}");
             }
         }
-    }
-}
-
-/// <summary>A 64-bit fingerprint of bytes, to find equal ones; who finds one compares the bytes.</summary>
-internal static class Fingerprint
-{
-    public static ulong Of(ReadOnlySpan<byte> bytes)
-    {
-        // Multiply-xorshift over eight bytes at a time (the mixing step of SplitMix64).
-        var hash = (ulong)bytes.Length * 0x9E3779B97F4A7C15;
-        var words = MemoryMarshal.Cast<byte, ulong>(bytes);
-        foreach (var word in words) hash = Mix(hash ^ word);
-        foreach (var b in bytes[(words.Length * sizeof(ulong))..]) hash = Mix(hash ^ b);
-        return hash;
-    }
-
-    private static ulong Mix(ulong value)
-    {
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-        return value ^ (value >> 31);
     }
 }

@@ -1,11 +1,11 @@
 using System.Net;
 using Grpc.Core;
 using MA.Streaming.Broker.Embedded;
+using Grpc.Health.V1;
 using MA.Streaming.Core.Broker;
-using MA.Streaming.Hosting.Wire.HealthV1;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;
-using static MA.Streaming.Hosting.Wire.HealthV1.HealthCheckResponse.Types;
+using static Grpc.Health.V1.HealthCheckResponse.Types;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
 namespace MA.Streaming.IntegrationTests.Hosting;

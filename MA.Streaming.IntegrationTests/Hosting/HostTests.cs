@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using System.Net;
 using System.Net.Sockets;
 using Grpc.Core;
@@ -114,7 +116,9 @@ internal sealed class HostTests
         using var host = BuildHost(services =>
         {
             services.AddStreamingApi(options => Set(options, first));
-            services.AddStreamingApi(options => Set(options, second));
+            services.AddStreamingApi(options => Set(options, second), "second");
+            services.Configure<StreamingApiServerOptions>("second", options => options.DrainTimeoutSeconds = 7);
+            Assert.That(() => services.AddStreamingApi(options => Set(options, second), "second"), Throws.InvalidOperationException.With.Message.Contains("'second'"));
         });
         await host.StartAsync(Limit);
         var servers = host.Services.GetServices<StreamingApiServer>().ToArray();
@@ -130,7 +134,16 @@ internal sealed class HostTests
             Assert.That(metrics, Does.Contain("stream_api_packets_routed_total 1\n").And.Contain($"data_source=\"{name}\""));
         }
 
+        Assert.That(host.Services.GetRequiredKeyedService<StreamingApiServer>("second"), Is.SameAs(servers[1]));
+        Assert.That(host.Services.GetRequiredService<IOptionsMonitor<StreamingApiServerOptions>>().Get("second").DrainTimeoutSeconds, Is.EqualTo(7));
+
+        // Both are on the host's health page, whose limit for a stop stays what it was.
+        var health = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(Limit);
+        Assert.That(health.Entries.Keys, Is.EquivalentTo(new[] { "stream-api", "stream-api-second" }));
+        Assert.That(health.Status, Is.EqualTo(HealthStatus.Healthy));
+        Assert.That(host.Services.GetRequiredService<IOptions<HostOptions>>().Value.ShutdownTimeout, Is.EqualTo(new HostOptions().ShutdownTimeout));
         await host.StopAsync(Limit);
+        Assert.That((await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(Limit)).Status, Is.EqualTo(HealthStatus.Unhealthy));
         Assert.That((await first.TopicsAsync(Limit)).Keys, Does.Contain("One").And.Not.Contain("Two"));
         Assert.That((await second.TopicsAsync(Limit)).Keys, Does.Contain("Two").And.Not.Contain("One"));
 
@@ -156,10 +169,14 @@ internal sealed class HostTests
             options.DrainTimeoutSeconds = 5;
         });
         await using var app = builder.Build();
-        app.MapStreamingApi();
-        app.MapStreamingApiDiagnostics();
+        var endpoints = new List<string?>();
+        app.MapStreamingApi().Add(endpoint => endpoints.Add(endpoint.DisplayName));
+        app.MapStreamingApiDiagnostics().Add(endpoint => endpoints.Add(endpoint.DisplayName));
         app.MapGet("/own", () => "the application's");
         await app.StartAsync(Limit);
+
+        foreach (var name in new[] { "WriteDataPackets", "ReadPackets", "CreateSession", "Watch", "ServerReflectionInfo", "/metrics" })
+            Assert.That(endpoints, Has.Some.Contains(name), "a convention reaches every endpoint");
 
         // It serves at once, but the Stream API has not caught up.
         var server = app.Services.GetRequiredService<StreamingApiServer>();

@@ -1,9 +1,9 @@
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
-using MA.Streaming.Hosting.Wire.ReflectionV1;
+using Grpc.Reflection.V1;
 using NUnit.Framework;
-using Alpha = MA.Streaming.Hosting.Wire.ReflectionV1Alpha;
+using Alpha = Grpc.Reflection.V1Alpha;
 
 namespace MA.Streaming.IntegrationTests.Hosting;
 
@@ -58,9 +58,7 @@ internal sealed class ReflectionTests(bool alpha)
 
     [TestCase("ma.streaming.api.v1.PacketWriterService.WriteDataPacket", "ma/streaming/api/v1/api.proto")]
     [TestCase("ma.streaming.api.v1.ConnectionDetails", "ma/streaming/api/v1/api.proto")]
-    [TestCase("ma.streaming.open_data.v1.Packet.session_key", "ma/streaming/open_data/v1/open_data.proto")]
-    [TestCase("ma.streaming.open_data.v1.DATA_STATUS_VALID", "ma/streaming/open_data/v1/open_data.proto")]
-    [TestCase("grpc.health.v1.HealthCheckResponse.ServingStatus", "grpc/health/v1/health.proto")]
+    [TestCase("grpc.health.v1.HealthCheckResponse.ServingStatus", "health.proto")]
     public async Task FileContainingSymbol_AnyKind_IsFound(string symbol, string file)
     {
         var response = await AskAsync(new() { FileContainingSymbol = symbol });

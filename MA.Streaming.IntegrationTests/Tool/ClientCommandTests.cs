@@ -154,10 +154,16 @@ internal sealed class ClientCommandTests
         Assert.That(await tail.EndAsync(Limit), Is.Zero, tail.Output);
     }
 
-    [TestCase("it takes a data source", "sessions")]
-    [TestCase("it takes a data source", "tail", "Car1", "--session", "key")]
-    [TestCase("--from 7: allowed are live and start", "tail", "Car1", "--from", "7")]
-    [TestCase("--count 0: allowed is 1 and more", "tail", "Car1", "--count", "0")]
+    [TestCase("give a data source", "sessions")]
+    [TestCase("give a data source", "tail", "Car1", "--session", "key")]
+    [TestCase("--from = 7 is not allowed; expected live or start", "tail", "Car1", "--from", "7")]
+    [TestCase("--count = 0 is not allowed; expected a whole number, 1 or more", "tail", "Car1", "--count", "0")]
+    [TestCase("--count = abc is not allowed; expected a whole number, 1 or more", "tail", "Car1", "--count", "abc")]
+    [TestCase("--idle = 0,5 is not allowed; expected more than 0, up to 86400", "tail", "Car1", "--idle", "0,5")]
+    [TestCase("--port = 70000 is not allowed; expected 0 to 65535", "serve", "--port", "70000")]
+    [TestCase("--port = x is not allowed; expected 0 to 65535", "keygen", "--port", "x")]
+    [TestCase("--log-level = loud is not allowed; expected Trace, Debug, Information, Warning, Error, Critical, None", "serve", "--log-level", "loud")]
+    [TestCase("--set = x is not allowed; expected KEY=VALUE", "doctor", "--set", "x")]
     [TestCase("--packets shows none", "tail", "Car1", "--packets", "--parameter", "v")]
     [TestCase("--parameter '(': ", "tail", "Car1", "--parameter", "(")]
     [TestCase("--server 'nowhere': ", "tail", "Car1", "--server", "nowhere")]
@@ -166,6 +172,7 @@ internal sealed class ClientCommandTests
         var (exitCode, output) = await ToolProcess.RunAsync(_folder.Path, Limit, arguments);
         Assert.That(exitCode, Is.EqualTo(2));
         Assert.That(output, Does.Contain(expected));
+        Assert.That(output.Split('\n', StringSplitOptions.RemoveEmptyEntries), Has.Length.EqualTo(2), "one error, and where the help is");
     }
 
     [Test]

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
-using MA.Streaming.Hosting.Wire.HealthV1;
+using Grpc.Health.V1;
 using MA.Streaming.KeyGenerator;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;

@@ -24,7 +24,7 @@ internal sealed class PublishedTests
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         using var folder = new TemporaryFolder();
         var app = Path.Combine(folder.Path, "app");
-        await RunAsync(SampleProgram.Root, "dotnet", ["publish", "MA.Streaming.Tool/MA.Streaming.Tool.csproj", "-c", Configuration, "--no-build", "-v", "q", "-o", app], limit.Token);
+        await RunAsync(SampleProgram.Root, "dotnet", ["publish", "MA.Streaming.Tool/MA.Streaming.Tool.csproj", "-c", ToolProcess.Configuration, "--no-build", "-v", "q", "-o", app], limit.Token);
         Assert.That(File.Exists(Path.Combine(app, "streamapi.dll")), Is.True);
         await RunAsync(folder.Path, "sh", ["-c", $"mkdir app/stream-api-data && chown {Nobody}:{Nobody} app/stream-api-data && chmod 755 . && chmod -R go-w,go+rX app"], limit.Token);
 
@@ -49,8 +49,6 @@ internal sealed class PublishedTests
         Assert.That(await barred.EndAsync(limit.Token), Is.EqualTo(1), barred.Output);
         Assert.That(barred.Output, Does.Contain("cannot be written").And.Contain("--data"));
     }
-
-    private static string Configuration => Path.GetFileName(Path.GetDirectoryName(Path.GetDirectoryName(ToolProcess.Program)!)!);
 
     private static async Task RunAsync(string folder, string program, string[] arguments, CancellationToken limit)
     {

@@ -30,6 +30,9 @@ internal sealed class ToolProcess : IDisposable
         typeof(ToolProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().First(a => a.Key == "SampleOutput").Value!,
         "streamapi.dll");
 
+    /// <summary>Debug or Release, as this run was built.</summary>
+    public static string Configuration => Path.GetFileName(Path.GetDirectoryName(Path.GetDirectoryName(Program)!)!);
+
     public int Id => _process.Id;
 
     public string Output

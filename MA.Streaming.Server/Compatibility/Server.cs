@@ -132,7 +132,7 @@ namespace MA.Streaming.Proto.ServerComponent
             var url = streamingApiConfiguration.BrokerUrl;
             if (BrokerAddress.Parse(url).Kind != BrokerKind.Kafka) return;
             var answers = await kafkaBrokerAvailabilityChecker.CheckAsync(url).ConfigureAwait(false);
-            if (!answers) _log?.Loggers.CreateLogger("MA.Streaming.Server").KafkaDoesNotAnswer(url);
+            if (!answers) _log?.Loggers.CreateLogger(typeof(StreamingApiServer).FullName!).KafkaDoesNotAnswer(url);
         }
 
         private async Task StopOnceAsync()

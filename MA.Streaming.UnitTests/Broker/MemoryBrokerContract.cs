@@ -1,5 +1,6 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
+using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker;
 

@@ -13,7 +13,7 @@ internal sealed partial class DocumentationTests
 
     private static IEnumerable<string> Pages => SourceTree.Files.Where(path =>
         path.EndsWith(".md", StringComparison.Ordinal)
-        && (!path.Contains('/', StringComparison.Ordinal) || path.StartsWith("docs/", StringComparison.Ordinal)));
+        && (!path.Contains('/', StringComparison.Ordinal) || path.StartsWith("docs/", StringComparison.Ordinal) || path.StartsWith("MA.", StringComparison.Ordinal)));
 
     [Test]
     public void Readme_QuickStart_IsTheSample()

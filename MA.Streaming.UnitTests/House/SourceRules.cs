@@ -35,6 +35,7 @@ internal sealed partial class SourceRules
         ["PrefixedBroker.cs"] = "it stands in for a product's loop",
         ["KafkaFaultTests.cs"] = "a fault lasts for a time",
         ["KestrelTests.cs"] = "a client stays silent longer than keepalive allows",
+        ["EmbeddedBrokerFailureTests.cs"] = "seconds of its clock pass while the loops of the log run in real time",
         ["ScaleTests.cs"] = "a consumer pauses between two batches",
     };
 

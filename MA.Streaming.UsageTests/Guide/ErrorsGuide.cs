@@ -23,11 +23,11 @@ public sealed class ErrorsGuide : GuideFixture
         {
             return failure.StatusCode switch
             {
-                // Asked wrongly: the detail names field, value and what is allowed. Trying again changes nothing.
+                // The request is wrong. The detail names the field, the value and what is allowed. Do not repeat it.
                 StatusCode.InvalidArgument => $"fix the request: {failure.Status.Detail}",
 
-                // Buffers or disk are full, the broker is away, or time ran out: try again later. After UNAVAILABLE or
-                // DEADLINE_EXCEEDED the packet may be in the log all the same.
+                // A buffer or the disk is full, the broker is away, or the time is over. Try again later. After UNAVAILABLE or
+                // DEADLINE_EXCEEDED the packet may be in the log.
                 StatusCode.ResourceExhausted or StatusCode.Unavailable or StatusCode.DeadlineExceeded => $"later: {failure.Status.Detail}",
                 _ => $"{failure.StatusCode}: {failure.Status.Detail}",
             };

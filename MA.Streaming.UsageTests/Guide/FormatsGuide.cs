@@ -11,12 +11,12 @@ public sealed class FormatsGuide : GuideFixture
     // <guide>
     private static async Task<IEnumerable<string>> RunAsync(DataFormatManagerService.DataFormatManagerServiceClient formats)
     {
-        // The same list of the same data source has one identifier, whoever asks and however many at once. The order counts.
+        // One list of one data source has one identifier, for every caller. The order of the parameters counts.
         var registered = await formats.GetParameterDataFormatIdAsync(new() { DataSource = "Car44", Parameters = { "vCar", "nEngine" } });
         var lap = await formats.GetEventDataFormatIdAsync(new() { DataSource = "Car44", Event = "LapTrigger" });
         Console.WriteLine($"parameters: {registered.DataFormatIdentifier}, event: {lap.DataFormatIdentifier}");
 
-        // Packets then carry the number instead of the names; a reader asks what it stands for.
+        // Packets carry the number instead of the names. A reader asks for the names.
         var list = await formats.GetParametersListAsync(new() { DataSource = "Car44", DataFormatIdentifier = registered.DataFormatIdentifier });
         return list.Parameters;
     }

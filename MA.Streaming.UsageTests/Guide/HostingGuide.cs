@@ -20,8 +20,8 @@ public sealed class HostingGuide
     }
 
     // <guide>
-    // In any host: it starts and drains with it. In an ASP.NET Core application app.MapStreamingApi() serves it on the application's own
-    // port instead, and app.MapStreamingApiDiagnostics() its metrics and health.
+    // Works in any host: the server starts and stops with it. In an ASP.NET Core application app.MapStreamingApi() serves the rpcs on the
+    // application's port instead, and app.MapStreamingApiDiagnostics() its metrics and health.
     private static IHost Build(string brokerUrl, int port = 13579, int metricPort = 10010)
     {
         var builder = Host.CreateApplicationBuilder();

@@ -25,7 +25,7 @@ public sealed class InstancesGuide
     }
 
     // <guide>
-    // Two Stream APIs in one process, each with a log of its own. StreamingApiClient is one of these behind a static face.
+    // Two Stream APIs in one process, each with its log. StreamingApiClient keeps one of these in a static class.
     private static async Task RunAsync(string folder, ILoggerFactory loggers)
     {
         var options = new StreamApiOptions { LoggerFactory = loggers };

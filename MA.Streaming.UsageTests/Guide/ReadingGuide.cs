@@ -28,14 +28,14 @@ public sealed class ReadingGuide : GuideFixture
         int stopAfter,
         CancellationToken token)
     {
-        // What to read, and from where: 0 is the beginning, -1 from now on, n that offset. No streams named: all there are and will be.
+        // Read all streams of the car, also those that appear later, from the beginning (0). -1 means from now on, n that offset.
         var opened = await connections.NewConnectionAsync(new() { Details = new() { DataSource = "Car44", MainOffset = 0 } }, cancellationToken: token);
 
-        // Data packets whose parameters match; events and markers have filters of their own.
+        // Take only packets with a parameter that matches, and no events.
         var request = new DataPacketRequest { Connection = opened.Connection, IncludeParameters = { "^vCar$", "^tTyre" }, ExcludeEvents = { "." } };
         using var read = reader.ReadDataPackets(new() { Request = request }, cancellationToken: token);
 
-        // Identifiers of data formats are looked up once; the decoder keeps them.
+        // The decoder asks once for each data format and remembers the answer.
         var decoder = new SampleDecoder(id =>
         {
             var list = formats.GetParametersList(new() { DataSource = "Car44", DataFormatIdentifier = id });
@@ -55,7 +55,7 @@ public sealed class ReadingGuide : GuideFixture
                 }
             }
 
-            // A read stays open for what is still to come. Closing its connection ends it with OK.
+            // A read stays open for packets that are still to come. Closing its connection ends it with OK.
             if (count >= stopAfter) await connections.CloseConnectionAsync(new() { Connection = opened.Connection }, cancellationToken: token);
         }
     }

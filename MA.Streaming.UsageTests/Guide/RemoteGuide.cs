@@ -21,7 +21,7 @@ public sealed class RemoteGuide
     // <guide>
     private static async Task<string> RunAsync(string address)
     {
-        // "host:port"; "https://host:port" for TLS; several with commas between them: the first that works is used until it does not.
+        // "host:port", or "https://host:port" for TLS. Of several addresses with commas between them the first one that works is used.
         using var api = RemoteStreamingApi.Connect(address);
         var created = await api.GetSessionManagementClient().CreateSessionAsync(new() { DataSource = "Car44", Identifier = "FP1" });
         return created.SessionKey;

@@ -16,8 +16,8 @@ public sealed class ResumingGuide : GuideFixture
     }
 
     // <guide>
-    // Reads the main stream of a car from an offset on; returns the offset of the next packet. Keep it with what you made of the
-    // packets, and begin there after a restart: nothing is missed and nothing comes twice.
+    // Reads the main stream of a car from an offset on, and returns the offset of the next packet. Store that offset together with
+    // your results, and begin there after a restart: you miss nothing and nothing comes twice.
     private static async Task<long> ReadSomeAsync(
         ConnectionManagerService.ConnectionManagerServiceClient connections,
         PacketReaderService.PacketReaderServiceClient reader,
@@ -25,14 +25,14 @@ public sealed class ResumingGuide : GuideFixture
         int packets,
         CancellationToken token)
     {
-        // With a stream that does not exist the main stream is read alone; without a session key every packet counts.
+        // The list of streams has none that exists, so this reads the main stream alone.
         var details = new ConnectionDetails { DataSource = "Car44", Streams = { "none" }, MainOffset = from };
         var opened = await connections.NewConnectionAsync(new() { Details = details }, cancellationToken: token);
         using var read = reader.ReadPackets(new() { Connection = opened.Connection }, cancellationToken: token);
         var next = from;
         await foreach (var response in read.ResponseStream.ReadAllAsync(token))
         {
-            next += response.Response.Count;
+            next = response.Response[^1].Offset + 1;
             if (next >= from + packets) break;
         }
 

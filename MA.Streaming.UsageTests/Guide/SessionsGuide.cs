@@ -17,17 +17,17 @@ public sealed class SessionsGuide : GuideFixture
     // <guide>
     private static async Task RunAsync(SessionManagementService.SessionManagementServiceClient sessions, CancellationToken token)
     {
-        // Who wants to know when a session starts subscribes first; the headers say that it is heard from now on.
+        // Subscribe before the session starts. When the headers have come, no start is missed.
         using var starts = sessions.GetSessionStartNotification(new() { DataSource = "Car44" }, cancellationToken: token);
         await starts.ResponseHeadersAsync;
 
-        // Durable when it is answered, and known to every rpc of this server: no sleep is needed.
+        // When it is answered, the session is durable and every rpc of this server knows it. You need no pause.
         var request = new CreateSessionRequest { DataSource = "Car44", Identifier = "FP1", Details = { ["track"] = "Riverside", ["tyres"] = "soft" } };
         var key = (await sessions.CreateSessionAsync(request, cancellationToken: token)).SessionKey;
         await starts.ResponseStream.MoveNext(token);
         Console.WriteLine($"started: {starts.ResponseStream.Current.SessionKey}");
 
-        // Updates merge: details that are not named stay.
+        // Updates merge: details that you do not name stay.
         await sessions.UpdateSessionDetailsAsync(new() { SessionKey = key, Details = { ["tyres"] = "medium" } }, cancellationToken: token);
         await sessions.UpdateSessionIdentifierAsync(new() { SessionKey = key, Identifier = "FP1, dry" }, cancellationToken: token);
 

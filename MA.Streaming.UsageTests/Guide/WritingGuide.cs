@@ -18,10 +18,10 @@ public sealed class WritingGuide : GuideFixture
     // <guide>
     private static async Task<int> RunAsync(PacketWriterService.PacketWriterServiceClient writer, string sessionKey, CancellationToken token)
     {
-        // One packet: answered when it is durable and readable.
+        // One packet. The call answers when the packet is durable and readable.
         await writer.WriteDataPacketAsync(new() { Detail = Detail("Chassis", Speeds(71.3, 72.1)) }, cancellationToken: token);
 
-        // Many packets: a client stream. WriteAsync waits while 4 MiB are on their way to the disk; that is the back pressure.
+        // Many packets: a client stream. WriteAsync waits while 4 MiB are on their way to the disk. That is the back pressure.
         var written = 1;
         using var call = writer.WriteDataPackets(cancellationToken: token);
         try
@@ -35,11 +35,11 @@ public sealed class WritingGuide : GuideFixture
             }
 
             await call.RequestStream.CompleteAsync();
-            await call; // Now, and not before, every packet is durable.
+            await call; // Every packet is durable now, and not before.
         }
         catch (RpcException failure)
         {
-            // How many packets from the start of the stream are safe: go on behind them.
+            // The trailer says how many packets from the start of the stream are safe. Go on behind them.
             var durable = failure.Trailers.GetValue("durable-packets");
             Console.Error.WriteLine($"{failure.StatusCode}: {failure.Status.Detail}; durable: {durable}");
             throw;

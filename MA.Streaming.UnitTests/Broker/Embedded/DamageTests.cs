@@ -86,6 +86,83 @@ public sealed class DamageTests
         });
     }
 
+    /// <summary>A log that was not closed, with two journal files in use and a third that is free, each gone in turn, and all.</summary>
+    [TestCase("journal-000001")]
+    [TestCase("journal-000002")]
+    [TestCase("journal-000001", "journal-000002")]
+    public void Open_JournalFileGone_IsNamedAndGivesNoOffsetTwice(params string[] names)
+    {
+        var log = WrittenLog.InJournal(Options(8 << 10), isClean: false);
+        var content = new Dictionary<string, byte[]>(log.Content, StringComparer.Ordinal);
+        foreach (var name in names) content.Remove(name);
+
+        var opened = log.Open(content);
+        opened.AssertHasAllBut([.. names.SelectMany(log.Journal).Where(place => place.IsRecord)], string.Join(", ", names));
+        Check(opened.Damages.Exists(damage => damage.File == "journal-*" && !damage.IsTornTail && damage.What.Contains("2 journal files", StringComparison.Ordinal)), "the loss is not named");
+        opened.AssertGivesNoOffsetTwice(string.Join(", ", names));
+    }
+
+    [Test]
+    public void Open_NewestJournalFileFromBefore_IsNamedAndGivesNoOffsetTwice()
+    {
+        // As many files as there were, one of them as it was before it was used.
+        var log = WrittenLog.InJournal(Options(8 << 10), isClean: false);
+        var opened = log.Open("journal-000002", bytes => new byte[bytes.Length]);
+        opened.AssertHasAllBut(log.Journal("journal-000002").FindAll(place => place.IsRecord), "zeros");
+        Check(opened.Damages.Exists(damage => damage.What.Contains("newest use", StringComparison.Ordinal)), "the loss is not named");
+        opened.AssertGivesNoOffsetTwice("zeros");
+    }
+
+    [Test]
+    public void Open_JournalFileGone_IsReportedOnce()
+    {
+        var log = WrittenLog.InJournal(Options(8 << 10), isClean: false);
+        var content = new Dictionary<string, byte[]>(log.Content, StringComparer.Ordinal);
+        content.Remove("journal-000002");
+        var files = new ScratchFiles(content);
+        var damages = new List<Damage>();
+        Log.Open(files, Options(8 << 10), TimeProvider.System, damages.Add);
+        Assert.That(damages, Is.Not.Empty);
+
+        // Not closed: it crashed.
+        damages.Clear();
+        Log.Open(files, Options(8 << 10), TimeProvider.System, damages.Add);
+        Assert.That(damages, Is.Empty);
+    }
+
+    /// <summary>Two segments change places, in every pair of them: no reader gets a record of another partition, and no bytes are destroyed.</summary>
+    [TestCase(true)]
+    [TestCase(false)]
+    public void Open_AnyTwoSegmentsExchanged_ReadsAllOthersAndNamesBoth(bool hasCheckpoint)
+    {
+        var options = Options(16 << 10) with { SegmentBytesMax = 2500 };
+        var log = WrittenLog.InSegments(options);
+        var paths = log.Content.Keys.Where(path => path.EndsWith(".segment", StringComparison.Ordinal)).Order(StringComparer.Ordinal).ToArray();
+        var last = paths.GroupBy(path => path[..path.LastIndexOf('-')]).Select(group => group.Last()).ToHashSet(StringComparer.Ordinal);
+        Assert.That(paths, Has.Length.GreaterThanOrEqualTo(2 * Partitions));
+        var pairs = (from a in paths from b in paths where string.CompareOrdinal(a, b) < 0 select (a, b)).ToArray();
+        Sample.Check(pairs.Length, oneIn: 1, i =>
+        {
+            var (a, b) = pairs[i];
+            var what = $"{a} and {b}";
+            var content = new Dictionary<string, byte[]>(log.Content, StringComparer.Ordinal) { [a] = log.Content[b], [b] = log.Content[a] };
+            if (!hasCheckpoint) content["checkpoint"] = [];
+            if (!hasCheckpoint && (last.Contains(a) || last.Contains(b)))
+            {
+                var refused = Assert.Throws<BrokerException>(() => log.Open(content))!;
+                Check(refused.Error == BrokerError.Corrupt && (refused.Message.Contains(a, StringComparison.Ordinal) || refused.Message.Contains(b, StringComparison.Ordinal)), $"{what}: {refused.Message}");
+                return;
+            }
+
+            var opened = log.Open(content);
+            var ofCar = new[] { a, b }.Where(path => path.Contains("-car/", StringComparison.Ordinal)).ToArray();
+            opened.AssertHasAllBut([.. ofCar.SelectMany(log.SegmentAt)], what);
+            foreach (var path in hasCheckpoint ? ofCar : [a, b]) Check(opened.Damages.Exists(damage => damage.File == path), $"{what}: {path} is not named");
+            opened.AssertGivesNoOffsetTwice(what);
+            Check(opened.Holds(log.Content[a]) && opened.Holds(log.Content[b]), $"{what}: a file was destroyed");
+        });
+    }
+
     [TestCase(false, SomeBits)]
     [TestCase(true, SomeBits)]
     [TestCase(false, 1, Category = "Long")]
@@ -283,6 +360,21 @@ public sealed class DamageTests
             return written.End(log, isClean);
         }
 
+        /// <summary>Several segments in each partition, and in another topic's; closed.</summary>
+        public static WrittenLog InSegments(EmbeddedBrokerOptions options)
+        {
+            var written = new WrittenLog(options, new byte[200]);
+            using var log = written.Begin();
+            log.Commit([new Append(new TopicSpec("bus", 1))]);
+            for (var i = 0; i < 20; i++)
+            {
+                written.Commit(log, Partitions);
+                log.Commit([new Append(log.Find(new("bus", 0))!, new RecordData(null, new byte[200]))]);
+            }
+
+            return written.End(log, isClean: true);
+        }
+
         /// <summary>What stands where in a journal file.</summary>
         public List<Place> Journal(string name)
         {
@@ -310,14 +402,20 @@ public sealed class DamageTests
         /// <summary>What stands where in the segment, and how much of it the checkpoint knows: the rest is in the journal too.</summary>
         public (List<Place> Places, long Durable) Segment()
         {
-            var bytes = Content[SegmentPath];
+            var places = SegmentAt(SegmentPath);
+            Assert.That(places, Has.Count.GreaterThan(5));
+            var known = Checkpoint.Read(Content["checkpoint"], out _)!.Topics.Single().Partitions[0];
+            return (places, known.ActiveBase == 0 ? known.ActiveLength : Content[SegmentPath].Length);
+        }
+
+        public List<Place> SegmentAt(string path)
+        {
+            var bytes = Content[path];
             var head = SegmentHead.Read(bytes)!;
             var places = new List<Place>();
             for (var at = FileHead.Bytes; at < bytes.Length && RecordFormat.TryRead(bytes.AsSpan(at), head.FileId, out var record); at += record.Length)
                 places.Add(new Place(at, at + record.Length, true, false, record.Partition, record.Offset));
-            Assert.That(places, Has.Count.GreaterThan(5));
-            var known = Checkpoint.Read(Content["checkpoint"], out _)!.Topics.Single().Partitions[0];
-            return (places, known.ActiveBase == 0 ? known.ActiveLength : bytes.Length);
+            return places;
         }
 
         /// <summary>Damages one file and opens the log.</summary>
@@ -329,7 +427,9 @@ public sealed class DamageTests
         });
 
         public OpenedLog Open(string path, Func<byte[], byte[]> damage) =>
-            new(new Dictionary<string, byte[]>(Content, StringComparer.Ordinal) { [path] = damage(Content[path]) }, _options, _records);
+            Open(new Dictionary<string, byte[]>(Content, StringComparer.Ordinal) { [path] = damage(Content[path]) });
+
+        public OpenedLog Open(Dictionary<string, byte[]> content) => new(content, _options, _records);
 
         /// <summary>A topic that the checkpoint knows, and a record in each partition, so that nothing begins at zero.</summary>
         private Log Begin()
@@ -383,7 +483,9 @@ public sealed class DamageTests
         public OpenedLog(Dictionary<string, byte[]> content, EmbeddedBrokerOptions options, List<byte[]>[] expected)
         {
             _expected = expected;
-            _log = Log.Open(new ScratchFiles(content), options, TimeProvider.System, Damages.Add);
+            var files = new ScratchFiles(content);
+            Holds = files.Holds;
+            _log = Log.Open(files, options, TimeProvider.System, Damages.Add);
             _found = [.. expected.Select(records => new bool[records.Count])];
             for (var p = 0; p < Partitions; p++) Read(p);
         }
@@ -415,6 +517,9 @@ public sealed class DamageTests
                 Check(appends[p].Record.Offset >= _expected[p].Count, $"{what}: offset {appends[p].Record.Offset} of partition {p} is given twice");
             }
         }
+
+        /// <summary>Some file begins with these bytes.</summary>
+        public Func<byte[], bool> Holds { get; }
 
         /// <summary>The last record of a partition is found by its time.</summary>
         public bool FindsLast()

@@ -50,6 +50,8 @@ public sealed class EmbeddedBrokerContract : BrokerContract
         public TimeSpan Ahead { get; set; }
 
         public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Ahead;
+
+        public override long GetTimestamp() => System.GetTimestamp() + (long)(Ahead.TotalSeconds * TimestampFrequency);
     }
 }
 

@@ -85,6 +85,58 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
         Assert.That((await TextsAsync(again)).Take(accepted.Count), Is.EqualTo(accepted));
     }
 
+    /// <summary>The disk fails once, or until it is well again. Appends go on within ten seconds of the end, one read goes through all of it.</summary>
+    [TestCase(nameof(DiskCall.Flush), true)]
+    [TestCase(nameof(DiskCall.Flush), false)]
+    [TestCase(nameof(DiskCall.Write), true)]
+    [TestCase(nameof(DiskCall.Write), false)]
+    [TestCase(nameof(DiskCall.Replace), true)]
+    [TestCase(nameof(DiskCall.Replace), false)]
+    [TestCase(nameof(DiskCall.FlushDirectory), true)]
+    [TestCase(nameof(DiskCall.FlushDirectory), false)]
+    public async Task AppendAsync_DiskFailsForAWhile_GoesOnAndLosesNothing(string kind, bool once)
+    {
+        var broker = await OpenAsync();
+        var appends = new List<(string Text, Task<Appended> Append)> { ("first", AppendAsync(broker, "first")) };
+        await appends[0].Append.WithDeadline();
+        await using var reading = new BrokerReading(broker, new TopicPartition("car", 0), toHighWatermark: false);
+
+        var failures = 0;
+        _disk.Fault = (call, _) => call.ToString() == kind && (Interlocked.Increment(ref failures) == 1 || !once) ? new IOException("the disk fails") : null;
+        for (var wave = 0; wave < 20; wave++)
+        {
+            for (var i = 0; i < 10; i++) appends.Add(($"{wave}.{i}", AppendAsync(broker, $"{wave}.{i}")));
+            await Until.TrueAsync(async () => broker.QueuedBytes == 0 || !(await broker.CheckAsync(None)).IsHealthy);
+        }
+
+        Assert.That(failures, Is.Positive);
+        _disk.Fault = null;
+        for (var seconds = 0; seconds < 10; seconds++)
+        {
+            _clock.Advance(TimeSpan.FromSeconds(1));
+            appends.Add(($"after {seconds}", AppendAsync(broker, $"after {seconds}")));
+            await Task.WhenAny(appends[^1].Append, Task.Delay(TimeSpan.FromMilliseconds(500)));
+            if (appends[^1].Append.IsCompletedSuccessfully && (await broker.CheckAsync(None)).IsHealthy) break;
+
+            // The drain loop gets its turn before the next second.
+            await Task.Delay(TimeSpan.FromMilliseconds(20));
+        }
+
+        Assert.That(appends[^1].Append.IsCompletedSuccessfully, Is.True, $"nothing is taken ten seconds after the end: {appends[^1].Append.Exception?.InnerException?.Message ?? (await broker.CheckAsync(None)).ToString()}");
+        Assert.That((await broker.CheckAsync(None)).IsHealthy, Is.True);
+        var acknowledged = appends.Where(append => append.Append.IsCompletedSuccessfully).Select(append => append.Text).ToArray();
+        foreach (var refused in appends.Where(append => !append.Append.IsCompletedSuccessfully))
+            Assert.That((await Assert.ThrowsAsync<BrokerException>(() => refused.Append.WithDeadline()))!.Error, Is.EqualTo(BrokerError.Unavailable).Or.EqualTo(BrokerError.Full));
+        Assert.That((await reading.TakeAsync(acknowledged.Length)).Select(record => record.Text), Is.EqualTo(acknowledged));
+
+        // The power goes: what was acknowledged is on the disk.
+        _disk.LosePower();
+        await broker.DisposeAsync().WithDeadline();
+        await using var again = await OpenAsync();
+        var texts = await TextsAsync(again);
+        Assert.That(texts.Take(acknowledged.Length), Is.EqualTo(acknowledged));
+    }
+
     [Test]
     public async Task AppendAsync_QueueFull_WaitsForRoomAndKeepsTheOrder()
     {

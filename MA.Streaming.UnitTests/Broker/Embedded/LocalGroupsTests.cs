@@ -89,6 +89,77 @@ public sealed class LocalGroupsTests
         }
     }
 
+    /// <summary>Every position of every group is compared with a model, after the records were replaced and as the next process finds them.</summary>
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Positions_OfManyGroupsAfterCompaction_AreAllKept(bool isDurable)
+    {
+        var model = new Dictionary<(string Group, TopicPartition Source), long>();
+        IBroker broker = isDurable ? await OpenAsync() : new MemoryBroker();
+        await using var closing = broker;
+
+        // The busy group comes first; one of the others has more partitions than a record holds.
+        await CommitAsync("busy", 1, 1);
+        await CommitAsync("wide", 1_001, 500);
+        for (var group = 0; group < 20; group++) await CommitAsync($"idle {group}", 1 + (group % 3), 100 + group);
+        for (var next = 2; next <= 10_050; next++) await CommitAsync("busy", 1, next);
+
+        var marks = (await broker.GetWatermarksAsync([Positions], None)).Single();
+        Assert.That(marks.High - marks.Low, Is.LessThan(200), $"{marks}");
+        await CompareAsync(broker);
+        if (!isDurable) return;
+
+        await broker.DisposeAsync();
+        broker = await OpenAsync();
+        await using var closingAgain = broker;
+        await CompareAsync(broker);
+
+        // A commit by a member that leaves.
+        async Task CommitAsync(string group, int partitions, long next)
+        {
+            TopicPartition[] all = [.. Enumerable.Range(0, partitions).Select(partition => new TopicPartition("car", partition))];
+            await using var member = await JoinAsync(broker, group, all);
+            await member.NextAssignmentAsync(None).WithDeadline();
+            foreach (var source in all)
+            {
+                member.HandedOver(source, next + source.Partition);
+                model[(group, source)] = next + source.Partition;
+            }
+        }
+
+        async Task CompareAsync(IBroker found)
+        {
+            var groups = new LocalGroups(found, (_, _) => { }, TimeProvider.System, new RecordingLogger());
+            foreach (var group in model.GroupBy(position => position.Key.Group))
+            {
+                await using var member = await groups.JoinAsync(group.Key, None).AsTask().WithDeadline();
+                member.Want([.. group.Select(position => position.Key.Source)]);
+                var positions = await member.NextAssignmentAsync(None).WithDeadline();
+                Assert.That(
+                    positions.OrderBy(position => position.Source.Partition), Is.EqualTo(group.OrderBy(position => position.Key.Source.Partition).Select(position => new GroupPosition(position.Key.Source, position.Value))), group.Key);
+            }
+        }
+    }
+
+    [Test]
+    public async Task Positions_OfMoreGroupsThanAreKept_AreReplacedOnlyWhenTheyDoubled()
+    {
+        // Ten thousand groups: replacing their records leaves as many, so the next replacement waits until there are twice as many.
+        await using var inner = new MemoryBroker();
+        var broker = new GatedBroker(inner);
+        var trims = 0;
+        var groups = new LocalGroups(broker, (_, _) => trims++, TimeProvider.System, new RecordingLogger());
+        for (var group = 0; group < 10_100; group++)
+        {
+            await using var member = await groups.JoinAsync($"group {group}", None);
+            member.Want([new TopicPartition("car", 0)]);
+            await member.NextAssignmentAsync(None).WithDeadline();
+            member.HandedOver(new TopicPartition("car", 0), group);
+        }
+
+        Assert.That(trims, Is.EqualTo(1));
+    }
+
     [TestCase(new byte[] { 9, 0 }, "format 9")]
     [TestCase(new byte[] { 1, 5, 3 }, "cannot be read")]
     [TestCase(new byte[] { }, "cannot be read")]

@@ -9,6 +9,9 @@ internal sealed class ScratchFiles(IReadOnlyDictionary<string, byte[]> content) 
 
     public long FreeBytes => long.MaxValue;
 
+    /// <summary>Some file begins with these bytes.</summary>
+    public bool Holds(byte[] content) => _files.Values.Any(file => file.Content.AsSpan(0, file.Length).StartsWith(content));
+
     public IReadOnlyList<string> List(string directory)
     {
         var start = directory.Length == 0 ? 0 : directory.Length + 1;

@@ -209,6 +209,12 @@ public sealed class SimulationTests
         private void Step()
         {
             if (_failing) _disk.Fault = _random.Next(4) == 0 ? FaultOf(_random.Next(1, 12)) : null;
+            if (_log!.CanHeal && _random.Next(3) > 0)
+            {
+                Heal();
+                return;
+            }
+
             switch (_random.Next(100))
             {
                 case < 8: Change(); break;
@@ -225,8 +231,8 @@ public sealed class SimulationTests
         {
             var isFull = _random.Next(2) == 0;
 
-            // A failed flush of the journal ends all writing until the next start, so it is rare.
-            var spareJournal = _random.Next(10) > 0;
+            // After a failed flush of the journal nothing is written until it is mended, so it is rarer than others.
+            var spareJournal = _random.Next(4) > 0;
             return (call, path) =>
             {
                 if (call is DiskCall.Open || (spareJournal && call is DiskCall.Flush or DiskCall.FlushDirectory && (path.StartsWith("journal", StringComparison.Ordinal) || path.Length == 0))) return null;
@@ -241,6 +247,19 @@ public sealed class SimulationTests
         {
             _clock.Advance(TimeSpan.FromTicks(_random.Next(1000)));
             if (_random.Next(4) == 0) _clock.JumpTo(_clock.GetUtcNow().AddTicks(_random.Next(-5000, 5000)));
+        }
+
+        private void Heal()
+        {
+            Note("heal");
+            try
+            {
+                _log!.Heal();
+            }
+            catch (IOException exception)
+            {
+                Note($"not mended: {exception.Message}");
+            }
         }
 
         private void Change()

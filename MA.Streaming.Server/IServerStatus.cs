@@ -1,7 +1,9 @@
+using Google.Protobuf.Reflection;
+
 namespace MA.Streaming.Hosting;
 
 /// <summary>What health, reflection and metrics are asked about: a Stream API server, or a key generator.</summary>
-internal interface IServed
+internal interface IServerStatus
 {
     ServerState State { get; }
 
@@ -11,7 +13,8 @@ internal interface IServed
     /// <summary>The full names of its services.</summary>
     IReadOnlySet<string> Services { get; }
 
-    ReflectionCatalog Catalog { get; }
+    /// <summary>What reflection describes.</summary>
+    IReadOnlyList<ServiceDescriptor> Described { get; }
 
     /// <summary>What it has counted; null when metrics are off.</summary>
     PrometheusMetrics? Metrics { get; }
