@@ -16,6 +16,7 @@ internal sealed class DeadlockTests
 
     [TestCase(true, TestName = "CloseConnection_OwnReadBlockedOnAFullResponse_BothEnd(batching)")]
     [TestCase(false, TestName = "CloseConnection_OwnReadBlockedOnAFullResponse_BothEnd(single)")]
+    [Timing]
     public async Task CloseConnection_OwnReadBlockedOnAFullResponse_BothEnd(bool batching)
     {
         await using var api = await TestApi.StartAsync(new StreamingApiConfiguration(batchingResponses: batching));
@@ -23,12 +24,14 @@ internal sealed class DeadlockTests
     }
 
     [Test]
+    [Timing]
     public async Task CloseConnection_ConfigurationOfTheCustomersOwnType_BlockedReadEndsAtOnce()
     {
         await using var api = await TestApi.StartAsync(new OwnConfiguration());
         await BlockAndCloseAsync(api);
     }
 
+    [Timing]
     private static async Task BlockAndCloseAsync(TestApi api)
     {
         var connection = await api.ConnectAsync(new ConnectionDetails { DataSource = "Car" });

@@ -63,6 +63,7 @@ internal sealed class DrainTests
     }
 
     [Test]
+    [Timing]
     public async Task Stop_CallThatNeverEnds_IsBoundedByDrainTimeoutSeconds()
     {
         await using var inner = new MemoryBroker();
@@ -84,6 +85,7 @@ internal sealed class DrainTests
     }
 
     [Test]
+    [Timing]
     public async Task Stop_ClientThatTakesNothing_IsCutOff()
     {
         await using var server = await NetworkServer.StartAsync(Limit, options => options.DrainTimeoutSeconds = 1);

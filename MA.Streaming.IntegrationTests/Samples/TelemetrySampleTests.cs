@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Samples;
@@ -29,6 +30,7 @@ public sealed partial class TelemetrySampleTests
     }
 
     [Test]
+    [Timing]
     public async Task Telemetry_SmallLog_IsPlayedAtItsPace()
     {
         var clock = Stopwatch.StartNew();

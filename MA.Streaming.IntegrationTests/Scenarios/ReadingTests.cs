@@ -325,6 +325,7 @@ public sealed class ReadingTests(Transport transport, StreamCreationStrategy str
     }
 
     [Test]
+    [Timing]
     public async Task ReadPackets_ClientCancels_ReleasesEverythingWithinASecond()
     {
         var broker = new GatedBroker(await NewBrokerAsync());

@@ -45,10 +45,9 @@ internal sealed class DefaultCommandTests
         Assert.That(output, Does.Contain(created.SessionKey));
 
         using var tail = ToolProcess.Start(_folder.Path, ["tail", "Car"]);
-        var shown = tail.SaysAsync("(vCar = 7)", Limit);
 
         // It follows from a moment on that nobody outside knows.
-        await Until.DoneAsync(shown, () => WriteAsync(channel), Limit);
+        await Until.DoneAsync(tail.SaysAsync("(vCar = 7)", Limit), () => WriteAsync(channel), Limit);
         tail.Signal(PosixSignal.SIGINT);
         Assert.That(await tail.EndAsync(Limit), Is.Zero, tail.Output);
         server.Signal(PosixSignal.SIGTERM);

@@ -65,6 +65,7 @@ internal sealed class ServeTests
 
     [TestCase(PosixSignal.SIGTERM, 143)]
     [TestCase(PosixSignal.SIGINT, 130)]
+    [Timing]
     public async Task Serve_SecondSignal_EndsAtOnce(PosixSignal signal, int exitCode)
     {
         using var process = Serve([.. FreePorts, "--broker", "memory:"]);

@@ -288,6 +288,7 @@ public abstract partial class BrokerContract
     }
 
     [Test]
+    [NonParallelizable]
     public async Task ReadAsync_ResumeInlineWithThePoolExhausted_StillReads()
     {
         if (!WorksWithExhaustedThreadPool) Assert.Ignore("this broker needs the thread pool");

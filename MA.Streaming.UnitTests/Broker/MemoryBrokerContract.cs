@@ -1,8 +1,10 @@
 using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
+using NUnit.Framework;
 
 namespace MA.Streaming.UnitTests.Broker;
 
+[Parallelizable(ParallelScope.Self)]
 public sealed class MemoryBrokerContract : BrokerContract
 {
     private const int BytesHeldMax = 64 << 20;

@@ -12,6 +12,7 @@ namespace MA.Streaming.UnitTests.House;
 /// them, and those of the program.
 /// </summary>
 [TestFixture]
+[Parallelizable(ParallelScope.Self)]
 internal sealed class PackageTests
 {
     private const string Client = "MA.Streaming.Proto.Client.Local";

@@ -27,6 +27,18 @@ internal sealed partial class SourceRules
         "DynamicProxyGenAssembly2",
     };
 
+    /// <summary>The test code that may wait for a time, and why.</summary>
+    private static readonly Dictionary<string, string> MayWait = new(StringComparer.Ordinal)
+    {
+        ["Until.cs"] = "it is the poll loop",
+        ["Proxy.cs"] = "silence lasts",
+        ["PrefixedBroker.cs"] = "it stands in for a product's loop",
+        ["KafkaFaultTests.cs"] = "a fault lasts for a time",
+        ["KestrelTests.cs"] = "a client stays silent longer than keepalive allows",
+        ["EmbeddedBrokerFailureTests.cs"] = "seconds of its clock pass while the loops of the log run in real time",
+        ["ScaleTests.cs"] = "a consumer pauses between two batches",
+    };
+
     private static readonly HashSet<string> PatternFolders = new(
         ["Handlers", "Mappers", "Factories", "Services", "Helpers", "Abstractions"], StringComparer.OrdinalIgnoreCase);
 
@@ -89,6 +101,8 @@ internal sealed partial class SourceRules
     [TestCase("MA.Streaming.Tool/MA.Streaming.Tool.csproj", "MA.Streaming.Server", 0)]
     [TestCase("samples/Telemetry/Telemetry.csproj", "MA.Streaming.Core", 0)]
     [TestCase("samples/Telemetry/Telemetry.csproj", "MA.Streaming.UnitTests", 1)]
+    [TestCase("samples/Telemetry/Telemetry.csproj", "MA.Streaming.TestSupport", 1)]
+    [TestCase("MA.Streaming.UsageTests/MA.Streaming.UsageTests.csproj", "MA.Streaming.TestSupport", 0)]
     public void BadReferences_Project_IsFoundWhereItMayNotBe(string path, string reference, int violations)
     {
         var project = $"""<Project><ItemGroup><ProjectReference Include="../{reference}/{reference}.csproj" /></ItemGroup></Project>""";
@@ -152,6 +166,60 @@ internal sealed partial class SourceRules
     public void Unfinished_Mark_IsFound(string line, int violations) =>
         Assert.That(Unfinished(new SourceText("A.cs", line)).ToArray(), Has.Length.EqualTo(violations));
 
+    [Test]
+    public void Tests_Each_WaitsThroughUntilAndDeadline() => Assert.That(TestCode().SelectMany(LoopsAndSleeps), Is.Empty);
+
+    [TestCase("MA.Streaming.UnitTests/A.cs", "Assert.That(SpinWait.SpinUntil(() => x, 1), Is.True);", 1)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "while (!x) await Task.Delay(10, Limit);", 1)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "await Task.WhenAny(next, Task.Delay(50));", 1)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "Thread.Sleep(5);", 1)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "while (!x) await Task.Yield();", 1)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "await Task.Yield();", 0)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "await Task.Delay(Timeout.Infinite, token);", 0)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "var delay = Task.Delay(TimeSpan.FromMinutes(10), clock);", 0)]
+    [TestCase("MA.Streaming.UnitTests/A.cs", "await Until.TrueAsync(() => x);", 0)]
+    [TestCase("MA.Streaming.TestSupport/Until.cs", "else await Task.Delay(Pause);", 0)]
+    public void LoopsAndSleeps_Line_IsFoundWhereItMayNotBe(string path, string line, int violations) =>
+        Assert.That(LoopsAndSleeps(new SourceText(path, line)).ToArray(), Has.Length.EqualTo(violations));
+
+    [Test]
+    public void Tests_ThatReadTheWallClock_AreOfCategoryTiming() => Assert.That(TestCode().SelectMany(UntimedClocks), Is.Empty);
+
+    [TestCase("    [Test]\n    public void A()\n    {\n        var watch = Stopwatch.StartNew();\n    }\n", 1)]
+    [TestCase("    [Test]\n    [Timing]\n    public void A()\n    {\n        var watch = Stopwatch.StartNew();\n    }\n", 0)]
+    [TestCase("    [Timing]\n    private void A()\n    {\n        var at = TimeProvider.System.GetTimestamp();\n    }\n\n    [Test]\n    public void B()\n    {\n        Assert.That(Stopwatch.GetElapsedTime(at), Is.LessThan(x));\n    }\n", 1)]
+    [TestCase("[Timing]\ninternal sealed class B\n{\n    private void A()\n    {\n        var at = Environment.TickCount64;\n    }\n}\n", 0)]
+    [TestCase("    [Test]\n    public void A()\n    {\n        var at = clock.GetTimestamp();\n    }\n", 0)]
+    public void UntimedClocks_Member_IsFoundWithoutTheCategory(string text, int violations) =>
+        Assert.That(UntimedClocks(new SourceText("MA.Streaming.UnitTests/A.cs", text)).ToArray(), Has.Length.EqualTo(violations));
+
+    private static IEnumerable<SourceText> TestCode() =>
+        SourceTree.Files.Where(path => path.EndsWith(".cs", StringComparison.Ordinal) && SourceTree.IsOfTests(path) && !path.Contains("/House/", StringComparison.Ordinal))
+            .Select(SourceTree.Read);
+
+    private static IEnumerable<string> LoopsAndSleeps(SourceText file) => MayWait.ContainsKey(file.Name) ? []
+        : Where(file, line => SleepOrSpin().IsMatch(WithoutComment(line)) || (DelayOf().IsMatch(WithoutComment(line)) && !DelayThatIsNone().IsMatch(line)));
+
+    /// <summary>Reads of the wall clock in a member that has the attribute neither itself nor through its class.</summary>
+    private static IEnumerable<string> UntimedClocks(SourceText file)
+    {
+        var isTimed = false;
+        var attributes = new List<string>();
+        foreach (var (number, line) in file.Lines)
+        {
+            if (line.TrimStart().StartsWith('[')) attributes.Add(line.Trim());
+            else if (MemberStart().Match(line) is { Success: true } member)
+            {
+                var isClass = member.Groups["indent"].Length == 0;
+                if (isClass && attributes.Contains("[Timing]")) yield break;
+                isTimed = attributes.Contains("[Timing]");
+                attributes.Clear();
+            }
+
+            if (!isTimed && WallClock().IsMatch(WithoutComment(line))) yield return $"{file.Path}({number}): {line.Trim()}";
+        }
+    }
+
     private static SourceText[] Projects() =>
         [.. SourceTree.Files.Where(path => path.EndsWith(".csproj", StringComparison.Ordinal)).Select(SourceTree.Read)];
 
@@ -207,7 +275,7 @@ internal sealed partial class SourceRules
     private static IEnumerable<string> BadReferences(string path, string text)
     {
         var project = path.Split('/')[0];
-        var isTest = project.EndsWith("Tests", StringComparison.Ordinal) || project == "benchmarks";
+        var isTest = SourceTree.IsOfTests(path) || project == "benchmarks";
         return from element in XDocument.Parse(text).Descendants()
                where element.Name.LocalName == "ProjectReference"
                let reference = ((string?)element.Attribute("Include") ?? "").Replace('\\', '/').Split('/')[^1].Replace(".csproj", "", StringComparison.Ordinal)
@@ -218,6 +286,7 @@ internal sealed partial class SourceRules
         {
             "MA.Streaming.Server" => isTest || project is "MA.Streaming.Tool",
             "MA.Streaming.Tool" => isTest,
+            "MA.Streaming.TestSupport" => SourceTree.IsOfTests(path),
             _ when reference.EndsWith("Tests", StringComparison.Ordinal) => false,
             _ => project switch
             {
@@ -272,6 +341,22 @@ internal sealed partial class SourceRules
 
     [GeneratedRegex("""InternalsVisibleTo(\s+Include=|\()"(?<who>[^",]+)""")]
     private static partial Regex InternalsVisibleTo();
+
+    [GeneratedRegex(@"\bSpinWait\.|\bThread\.(Sleep|Yield)\(|\bwhile\b.*\bTask\.Yield\(")]
+    private static partial Regex SleepOrSpin();
+
+    [GeneratedRegex(@"\bTask\.Delay\(")]
+    private static partial Regex DelayOf();
+
+    // For ever, or on a clock that the test moves.
+    [GeneratedRegex(@"\bTask\.Delay\((Timeout\.Infinite|.*,\s*_?clock\b)")]
+    private static partial Regex DelayThatIsNone();
+
+    [GeneratedRegex(@"^(?<indent> {0,4})(public|private|protected|internal|file|static)\b")]
+    private static partial Regex MemberStart();
+
+    [GeneratedRegex(@"\bStopwatch\.(StartNew|GetTimestamp|GetElapsedTime)|\bnew Stopwatch\b|\bTimeProvider\.System\.Get(Timestamp|ElapsedTime)|\bTickCount")]
+    private static partial Regex WallClock();
 
     [GeneratedRegex(@"\b(TODO|FIXME|NotImplementedException)\b")]
     private static partial Regex UnfinishedMark();

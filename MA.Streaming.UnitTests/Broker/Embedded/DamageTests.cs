@@ -141,7 +141,7 @@ public sealed class DamageTests
         var last = paths.GroupBy(path => path[..path.LastIndexOf('-')]).Select(group => group.Last()).ToHashSet(StringComparer.Ordinal);
         Assert.That(paths, Has.Length.GreaterThanOrEqualTo(2 * Partitions));
         var pairs = (from a in paths from b in paths where string.CompareOrdinal(a, b) < 0 select (a, b)).ToArray();
-        Sample.Check(pairs.Length, 1, i =>
+        Sample.Check(pairs.Length, oneIn: 1, i =>
         {
             var (a, b) = pairs[i];
             var what = $"{a} and {b}";

@@ -6,6 +6,7 @@ using NUnit.Framework;
 namespace MA.Streaming.UnitTests.Broker.Embedded;
 
 /// <summary>The contract on records in memory, as a reader of recent ones has them.</summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class EmbeddedBrokerContract : BrokerContract
 {
     private static readonly TimeSpan RetentionAge = TimeSpan.FromDays(1);
@@ -55,6 +56,7 @@ public sealed class EmbeddedBrokerContract : BrokerContract
 }
 
 /// <summary>The contract on records that are in segments only, small ones, and on a journal that is reused all the time.</summary>
+[Parallelizable(ParallelScope.Self)]
 public sealed class EmbeddedBrokerContractOnSegments : BrokerContract
 {
     private readonly List<string> _directories = [];

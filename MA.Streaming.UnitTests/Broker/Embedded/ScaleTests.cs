@@ -8,6 +8,7 @@ using NUnit.Framework;
 namespace MA.Streaming.UnitTests.Broker.Embedded;
 
 /// <summary>Ten thousand topics, and sixty-four readers far behind: what they cost does not grow with them.</summary>
+[Timing]
 public sealed class ScaleTests
 {
     private string _directory = "";

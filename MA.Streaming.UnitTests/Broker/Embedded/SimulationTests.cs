@@ -53,7 +53,7 @@ public sealed class SimulationTests
             }
             catch (Exception exception)
             {
-                throw new AssertionException($"seed {seed}: {exception}\nafter\n{string.Join('\n', made.History.TakeLast(60))}");
+                throw new AssertionException($"{exception}\nafter\n{string.Join('\n', made.History.TakeLast(60))}");
             }
         });
     }
@@ -242,6 +242,13 @@ public sealed class SimulationTests
             };
         }
 
+        /// <summary>On, or as a time server sets it, back too.</summary>
+        private void MoveClock()
+        {
+            _clock.Advance(TimeSpan.FromTicks(_random.Next(1000)));
+            if (_random.Next(4) == 0) _clock.JumpTo(_clock.GetUtcNow().AddTicks(_random.Next(-5000, 5000)));
+        }
+
         private void Heal()
         {
             Note("heal");
@@ -253,13 +260,6 @@ public sealed class SimulationTests
             {
                 Note($"not mended: {exception.Message}");
             }
-        }
-
-        /// <summary>On, or as a time server sets it, back too.</summary>
-        private void MoveClock()
-        {
-            _clock.Advance(TimeSpan.FromTicks(_random.Next(1000)));
-            if (_random.Next(4) == 0) _clock.JumpTo(_clock.GetUtcNow().AddTicks(_random.Next(-5000, 5000)));
         }
 
         private void Change()
