@@ -165,9 +165,14 @@ internal readonly record struct TopicFormat(int Id, int Partitions, bool KeepFor
 /// <param name="LogId">The log.</param>
 /// <param name="Epoch">Counts openings.</param>
 /// <param name="JournalFiles">How many journal files were ever used and not removed; 0 in logs of programs that did not count them.</param>
-/// <param name="NewestUse">The number of the newest use of a journal file; 0 as above.</param>
+/// <param name="NewestUse">The number of the newest use of a journal file; <see cref="NoUse"/>: none must be there; 0 as above.</param>
 internal readonly record struct Meta(int Version, Guid LogId, long Epoch, int JournalFiles = 0, long NewestUse = 0)
 {
+    public const long NoUse = -1;
+
+    /// <summary>It says which journal files must be there.</summary>
+    public bool CountsJournal => JournalFiles != 0 || NewestUse != 0;
+
     /// <summary>The format this code writes.</summary>
     public const int CurrentVersion = 1;
 

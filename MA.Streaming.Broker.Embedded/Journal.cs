@@ -32,7 +32,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     private long _nextNumber = 1;
     private int _lastSlot;
     private int _count;
-    private long _newestUse;
+    private long _newestUse = Meta.NoUse;
     private JournalFile? _failed;
     private long _liveBytes;
 
@@ -78,7 +78,7 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         file.IsForgotten = true;
 
         // It was the newest use; until the next one begins there is none that must be there.
-        _newestUse = 0;
+        _newestUse = Meta.NoUse;
         declare(_count, _newestUse);
         file.File.Dispose();
         files.Delete(file.Name);
@@ -195,13 +195,16 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
             if (use.Number >= firstNeeded) needed.Add((name, use, JournalHead.IsWhole(filled), used));
         }
 
-        // A file beyond those that meta counts never had a group: the write of its first head failed.
-        if (meta.JournalFiles > 0 && meta.JournalFiles <= _count - strays.Count && meta.NewestUse <= _newestUse)
-            strays = [.. strays.Select(stray => stray with { Loss = null })];
-        else if (_count < meta.JournalFiles)
-            strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
-        else if (_newestUse < meta.NewestUse && strays.Count == 0)
-            strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
+        if (meta.CountsJournal)
+        {
+            // A file beyond those that meta counts never had a group: the write of its first head failed.
+            if (meta.JournalFiles <= _count - strays.Count && meta.NewestUse <= _newestUse)
+                strays = [.. strays.Select(stray => stray with { Loss = null })];
+            else if (_count < meta.JournalFiles)
+                strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
+            else if (_newestUse < meta.NewestUse && strays.Count == 0)
+                strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
+        }
 
         // The next number is one that even a use whose head did not become durable cannot have.
         _nextNumber++;

@@ -42,7 +42,7 @@ internal sealed partial class Log
         var names = _files.List("");
         var meta = ReadMeta(names);
         if (meta is null) WriteWhole(CheckpointName, Checkpoint.Empty.ToBytes());
-        var opened = meta is { } before ? before with { Epoch = before.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1);
+        var opened = meta is { } before ? before with { Epoch = before.Epoch + 1 } : new Meta(Meta.CurrentVersion, Guid.NewGuid(), 1, NewestUse: Meta.NoUse);
         WriteWhole(MetaName, opened.ToBytes());
         (_meta, _journal.Epoch) = (opened, opened.Epoch);
 

@@ -132,10 +132,10 @@ public sealed class EmbeddedBrokerTests
     }
 
     [Test]
-    public async Task AppendAsync_JournalCannotBeFlushed_AcknowledgesNothingMoreAndReadsGoOn()
+    public async Task AppendAsync_JournalCannotBeFlushedAndIsNotHealed_AcknowledgesNothingMoreAndReadsGoOn()
     {
         var disk = new SimulatedDisk(1) { HasThreads = true };
-        var broker = await OpenAsync(disk);
+        var broker = await OpenAsync(disk, heals: false);
         await broker.EnsureTopicAsync(new TopicSpec("car"), None).WithDeadline();
         await AppendAsync(broker, "before");
         disk.Fault = (call, path) => call is DiskCall.Flush && path.StartsWith("journal", StringComparison.Ordinal) ? new IOException("input/output error") : null;
@@ -185,13 +185,14 @@ public sealed class EmbeddedBrokerTests
         Assert.That(texts, Is.EqualTo(accepted.Append("resumed")));
     }
 
-    private static Task<EmbeddedBroker> OpenAsync(SimulatedDisk disk) => EmbeddedBroker.OpenAsync(
+    private static Task<EmbeddedBroker> OpenAsync(SimulatedDisk disk, bool heals = true) => EmbeddedBroker.OpenAsync(
         new EmbeddedBrokerOptions
         {
             Directory = "simulated",
             GroupBytesMax = 2000,
             RecordBytesMax = 1000,
             JournalFileBytes = 8000,
+            HealAfterFault = heals,
             UndrainedBytesMax = 2000,
             TailBytesMax = 0,
             DiskReserveBytes = 1,
