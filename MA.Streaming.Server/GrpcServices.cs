@@ -2,10 +2,9 @@ using System.Diagnostics;
 using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
+using Grpc.Health.V1;
 using MA.Streaming.API;
 using MA.Streaming.Core;
-using MA.Streaming.Hosting.Wire.HealthV1;
-using MA.Streaming.Hosting.Wire.ReflectionV1;
 using MA.Streaming.Proto.Client.Local;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -14,6 +13,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
+using ServiceDescription = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace MA.Streaming.Hosting;
 
@@ -28,22 +28,20 @@ internal static class GrpcServices
     private const int StreamWindowBytes = 256 << 10;
     private const int ConnectionWindowBytes = 64 << 20;
 
-    private static readonly Google.Protobuf.Reflection.ServiceDescriptor[] Described =
+    private static readonly ServiceDescription[] Own =
     [
         PacketWriterService.Descriptor, PacketReaderService.Descriptor, ConnectionManagerService.Descriptor, SessionManagementService.Descriptor,
         DataFormatManagerService.Descriptor,
     ];
 
-    private static readonly Lazy<ReflectionCatalog> DescribedCatalog = new(() => CatalogOf(Described));
-
     /// <summary>The full names of the five services.</summary>
-    public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
+    public static IReadOnlySet<string> Names { get; } = Own.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
 
-    public static ReflectionCatalog Catalog => DescribedCatalog.Value;
+    /// <summary>The services that reflection describes.</summary>
+    public static IReadOnlyList<ServiceDescription> Described { get; } = WithHealthAndReflection(Own);
 
-    /// <summary>What reflection says of a server with these services.</summary>
-    public static ReflectionCatalog CatalogOf(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
-        new([.. services, Health.Descriptor, ServerReflection.Descriptor, Wire.ReflectionV1Alpha.ServerReflection.Descriptor]);
+    public static IReadOnlyList<ServiceDescription> WithHealthAndReflection(IEnumerable<ServiceDescription> services) =>
+        [.. services, Health.Descriptor, Grpc.Reflection.V1.ServerReflection.Descriptor, Grpc.Reflection.V1Alpha.ServerReflection.Descriptor];
 
     /// <summary>Opens a gRPC port with some services, health and reflection.</summary>
     public static Task<NetworkPort> OpenAsync(
@@ -127,8 +125,8 @@ internal static class GrpcServices
     private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServed> serverOf)
     {
         services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
-        services.AddTransient(provider => new ReflectionEndpoint(serverOf(provider)));
-        services.AddTransient(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
+        services.AddSingleton(provider => new ReflectionEndpoint(serverOf(provider).Described));
+        services.AddSingleton(provider => new ReflectionAlphaEndpoint(serverOf(provider).Described));
     }
 
     private static void MapHealthAndReflection(IEndpointRouteBuilder routes, IServed server)

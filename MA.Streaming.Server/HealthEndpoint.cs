@@ -1,7 +1,7 @@
 using Grpc.Core;
+using Grpc.Health.V1;
 using MA.Streaming.Core;
-using MA.Streaming.Hosting.Wire.HealthV1;
-using ServingStatus = MA.Streaming.Hosting.Wire.HealthV1.HealthCheckResponse.Types.ServingStatus;
+using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
 
 namespace MA.Streaming.Hosting;
 

@@ -1,3 +1,5 @@
+using Google.Protobuf.Reflection;
+
 namespace MA.Streaming.Hosting;
 
 /// <summary>What health, reflection and metrics are asked about: a Stream API server, or a key generator.</summary>
@@ -11,7 +13,8 @@ internal interface IServed
     /// <summary>The full names of its services.</summary>
     IReadOnlySet<string> Services { get; }
 
-    ReflectionCatalog Catalog { get; }
+    /// <summary>The services that reflection describes.</summary>
+    IReadOnlyList<ServiceDescriptor> Described { get; }
 
     /// <summary>What it has counted; null when metrics are off.</summary>
     PrometheusMetrics? Metrics { get; }

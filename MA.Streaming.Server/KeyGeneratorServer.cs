@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using ServiceDescription = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace MA.Streaming.Hosting;
 
@@ -40,7 +41,7 @@ public sealed record KeyGeneratorServerOptions
 public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
 {
     private static readonly HashSet<string> Names = new([UniqueKeyGeneratorService.Descriptor.FullName], StringComparer.Ordinal);
-    private static readonly Lazy<ReflectionCatalog> Described = new(() => GrpcServices.CatalogOf([UniqueKeyGeneratorService.Descriptor]));
+    private static readonly IReadOnlyList<ServiceDescription> Described = GrpcServices.WithHealthAndReflection([UniqueKeyGeneratorService.Descriptor]);
 
     private readonly KeyGeneratorServerOptions _options;
     private readonly ILoggerFactory _loggers;
@@ -90,7 +91,7 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
 
     IReadOnlySet<string> IServed.Services => Names;
 
-    ReflectionCatalog IServed.Catalog => Described.Value;
+    IReadOnlyList<ServiceDescription> IServed.Described => Described;
 
     PrometheusMetrics? IServed.Metrics => _metrics;
 

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Google.Protobuf.Reflection;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
@@ -86,7 +87,7 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
 
     IReadOnlySet<string> IServed.Services => GrpcServices.Names;
 
-    ReflectionCatalog IServed.Catalog => GrpcServices.Catalog;
+    IReadOnlyList<ServiceDescriptor> IServed.Described => GrpcServices.Described;
 
     PrometheusMetrics? IServed.Metrics => _metrics;
 

@@ -1,10 +1,10 @@
 using System.Net;
 using Grpc.Core;
+using Grpc.Health.V1;
 using MA.Streaming.Broker.Embedded;
-using MA.Streaming.Hosting.Wire.HealthV1;
 using MA.Streaming.IntegrationTests.Support;
 using NUnit.Framework;
-using static MA.Streaming.Hosting.Wire.HealthV1.HealthCheckResponse.Types;
+using static Grpc.Health.V1.HealthCheckResponse.Types;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
 namespace MA.Streaming.IntegrationTests.Hosting;

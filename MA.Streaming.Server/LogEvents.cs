@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Hosting;
 
 /// <summary>The log events of the network server.</summary>
-internal static partial class Log
+internal static partial class LogEvents
 {
     // 1100: start, stop, configuration
 
