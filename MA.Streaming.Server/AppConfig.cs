@@ -110,7 +110,8 @@ internal static class AppConfig
             var configuration = builder.Build();
             using var disposing = configuration as IDisposable;
             if (exists) logger.ConfigurationFile(full);
-            var options = Read(configuration, logger, isAllOurs: true);
+            var options = new StreamingApiServerOptions();
+            Read(options, configuration, logger, isAllOurs: true);
             if (!exists) logger.NoConfigurationFile(full, BrokerInWords(options.BrokerUrl));
             return options;
         }
@@ -131,19 +132,16 @@ internal static class AppConfig
 
     /// <summary>Reads a configuration. Of one that is somebody's whole configuration only keys that look like ours are questioned.</summary>
     /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>
-    public static StreamingApiServerOptions Read(IConfiguration configuration, ILogger logger) =>
-        Read(configuration, logger, isAllOurs: configuration is not IConfigurationRoot);
+    public static void Read(StreamingApiServerOptions options, IConfiguration configuration, ILogger logger) =>
+        Read(options, configuration, logger, isAllOurs: configuration is not IConfigurationRoot);
 
-    private static StreamingApiServerOptions Read(IConfiguration configuration, ILogger logger, bool isAllOurs)
+    private static void Read(StreamingApiServerOptions options, IConfiguration configuration, ILogger logger, bool isAllOurs)
     {
-        var options = new StreamingApiServerOptions();
         foreach (var section in configuration.GetChildren())
         {
             if (!Keys.TryGetValue(section.Key, out var read)) Question(section.Key, logger, isAllOurs);
             else if (section.Value is not null || section.GetChildren().Any()) read(options, new SettingsReader(section, section.Key, logger));
         }
-
-        return options;
     }
 
     private static void Question(string key, ILogger logger, bool isAllOurs)

@@ -8,6 +8,7 @@ using MA.Streaming.Core;
 using MA.Streaming.Proto.Client.Local;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -51,7 +52,7 @@ internal static class GrpcServices
         int port,
         ILoggerFactory loggers,
         Action<IServiceCollection> services,
-        Action<IEndpointRouteBuilder, Action<GrpcServiceEndpointConventionBuilder>> map,
+        Func<IEndpointRouteBuilder, GrpcServiceEndpointConventionBuilder> map,
         Action<KestrelServerLimits> limits,
         CancellationToken cancellationToken) =>
         NetworkPort.OpenAsync(
@@ -66,11 +67,7 @@ internal static class GrpcServices
                 AddHealthAndReflection(collection, _ => server);
                 services(collection);
             },
-            routes =>
-            {
-                map(routes, service => service.Add(endpoint => Measure(endpoint, server)));
-                MapHealthAndReflection(routes, server);
-            },
+            routes => Measure(new MappedEndpoints([map(routes), .. MapHealthAndReflection(routes)]), server),
             limits,
             cancellationToken);
 
@@ -97,19 +94,17 @@ internal static class GrpcServices
         }
     }
 
-    public static void Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
-    {
-        Map<EncodedPacketWriter>();
-        Map<EncodedPacketReader>();
-        Map<ConnectionManagerService.ConnectionManagerServiceBase>();
-        Map<SessionManagementService.SessionManagementServiceBase>();
-        Map<DataFormatManagerService.DataFormatManagerServiceBase>();
-
-        if (healthAndReflection) MapHealthAndReflection(routes, server);
-
-        void Map<T>()
-            where T : class => routes.MapGrpcService<T>().Add(endpoint => Measure(endpoint, server));
-    }
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection) => Measure(
+        new MappedEndpoints(
+        [
+            routes.MapGrpcService<EncodedPacketWriter>(),
+            routes.MapGrpcService<EncodedPacketReader>(),
+            routes.MapGrpcService<ConnectionManagerService.ConnectionManagerServiceBase>(),
+            routes.MapGrpcService<SessionManagementService.SessionManagementServiceBase>(),
+            routes.MapGrpcService<DataFormatManagerService.DataFormatManagerServiceBase>(),
+            .. healthAndReflection ? MapHealthAndReflection(routes) : [],
+        ]),
+        server);
 
     public static void SetLimits(KestrelServerLimits limits, StreamingApiServerOptions options)
     {
@@ -129,12 +124,8 @@ internal static class GrpcServices
         services.AddSingleton(provider => new ReflectionAlphaEndpoint(serverOf(provider).Described));
     }
 
-    private static void MapHealthAndReflection(IEndpointRouteBuilder routes, IServed server)
-    {
-        routes.MapGrpcService<HealthEndpoint>().Add(endpoint => Measure(endpoint, server));
-        routes.MapGrpcService<ReflectionEndpoint>().Add(endpoint => Measure(endpoint, server));
-        routes.MapGrpcService<ReflectionAlphaEndpoint>().Add(endpoint => Measure(endpoint, server));
-    }
+    private static GrpcServiceEndpointConventionBuilder[] MapHealthAndReflection(IEndpointRouteBuilder routes) =>
+        [routes.MapGrpcService<HealthEndpoint>(), routes.MapGrpcService<ReflectionEndpoint>(), routes.MapGrpcService<ReflectionAlphaEndpoint>()];
 
     private static void Configure(GrpcServiceOptions grpc, StreamingApiServerOptions options)
     {
@@ -145,30 +136,56 @@ internal static class GrpcServices
         grpc.ResponseCompressionAlgorithm = options.ResponseCompression ? "gzip" : null;
     }
 
+    private static MappedEndpoints Measure(MappedEndpoints endpoints, IServed server)
+    {
+        endpoints.Add(endpoint => Measure(endpoint, server));
+        return endpoints;
+    }
+
     // Around the whole call, so that refusals of the transport count as well.
     private static void Measure(EndpointBuilder endpoint, IServed server)
     {
         if (endpoint.RequestDelegate is not { } serve) return;
-        if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault() is not { } method) return;
+        if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault()?.Method is not { } method) return;
         endpoint.RequestDelegate = async context =>
         {
             var started = Stopwatch.GetTimestamp();
+            var activity = StartActivity(context, method);
             try
             {
                 await serve(context).ConfigureAwait(false);
             }
             finally
             {
-                server.RpcEnded(method.Method.FullName, StatusOf(context), Stopwatch.GetElapsedTime(started));
+                var status = StatusOf(context);
+                server.RpcEnded(method.FullName, status.StatusCode.ToString(), Stopwatch.GetElapsedTime(started));
+                Telemetry.EndRpc(activity, (int)status.StatusCode, status.Detail);
             }
         };
     }
 
-    // A call without a status was reset.
-    private static string StatusOf(HttpContext context)
+    // A child of ASP.NET Core's span, else of the caller's. The span that ASP.NET Core makes for its log alone has no source: no exporter sees
+    // it, and a child of it would be lost in its trace.
+    private static Activity? StartActivity(HttpContext context, IMethod method)
     {
-        var status = context.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature>()?.Trailers["grpc-status"].ToString();
-        if (string.IsNullOrEmpty(status)) status = context.Response.Headers["grpc-status"].ToString();
-        return int.TryParse(status, out var code) ? ((StatusCode)code).ToString() : nameof(StatusCode.Cancelled);
+        if (!Telemetry.Activities.HasListeners()) return null;
+        ActivityContext caller = default;
+        if (Activity.Current is not { Source.Name.Length: > 0 })
+        {
+            ActivityContext.TryParse(context.Request.Headers.TraceParent, context.Request.Headers.TraceState, isRemote: true, out caller);
+            Activity.Current = null;
+        }
+
+        return Telemetry.StartRpc(method.ServiceName, method.Name, ActivityKind.Server, caller);
+    }
+
+    // A call without a status was reset.
+    private static Status StatusOf(HttpContext context)
+    {
+        var headers = context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers;
+        if (headers is null || !headers.ContainsKey("grpc-status")) headers = context.Response.Headers;
+        return int.TryParse(headers["grpc-status"], out var code)
+            ? new Status((StatusCode)code, Uri.UnescapeDataString(headers["grpc-message"].ToString()))
+            : new Status(StatusCode.Cancelled, "");
     }
 }

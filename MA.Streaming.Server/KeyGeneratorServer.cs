@@ -67,12 +67,12 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         _options = options;
         _loggers = loggers ?? NullLoggerFactory.Instance;
-        _logger = _loggers.CreateLogger("MA.Streaming.KeyGenerator");
+        _logger = _loggers.CreateLogger<KeyGeneratorServer>();
         _clock = clock ?? TimeProvider.System;
         StreamingApiServerOptions.CheckPorts("PORT", options.Port, options.PrometheusMetricPort);
         StreamingApiServerOptions.CheckBindAddress(options.BindAddress);
         if (!options.EnableMetrics) return;
-        _metrics = new PrometheusMetrics(this, _logger);
+        _metrics = new PrometheusMetrics(this, _loggers.CreateLogger<PrometheusMetrics>());
         _meter = new Meter(new MeterOptions("MA.Streaming.Server") { Scope = this });
         _meter.CreateObservableGauge("key_generator_ready", () => State == ServerState.Ready ? 1 : 0, "1", "1 while keys are served, else 0.");
         _rpcs = _meter.CreateHistogram<double>("key_generator_rpc_duration", "s", "Duration of rpcs by method and status.");
@@ -121,7 +121,7 @@ public sealed class KeyGeneratorServer : IServed, IAsyncDisposable
                 _options.Port,
                 _loggers,
                 services => services.AddSingleton(keys.Service),
-                (routes, map) => map(routes.MapGrpcService<UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase>()),
+                routes => routes.MapGrpcService<UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase>(),
                 limits => GrpcServices.SetLimits(limits, new StreamingApiServerOptions()),
                 cancellationToken).ConfigureAwait(false);
             _health = new(true, ServerState.Ready, "keys are served");

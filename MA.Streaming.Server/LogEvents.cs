@@ -37,6 +37,9 @@ internal static partial class LogEvents
     [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "The Kafka broker {BrokerUrl} does not answer; it is tried until it does")]
     public static partial void KafkaDoesNotAnswer(this ILogger logger, string brokerUrl);
 
+    [LoggerMessage(EventId = 1111, Level = LogLevel.Warning, Message = "DrainTimeoutSeconds is {Seconds}, but the host ends a stop after {ShutdownTimeout}: a longer drain is cut short. HostOptions.ShutdownTimeout sets the host's limit")]
+    public static partial void HostStopsSooner(this ILogger logger, int seconds, TimeSpan shutdownTimeout);
+
     // 1200: metrics and health
 
     [LoggerMessage(EventId = 1200, Level = LogLevel.Warning, Message = "Some instruments could not be observed")]

@@ -55,11 +55,11 @@ public sealed class StreamingApiServer : IServed, IAsyncDisposable
         _configuration = Options.ToConfiguration();
         _loggers = loggers ?? NullLoggerFactory.Instance;
         if (!Options.EnableLogging) _loggers = new FilteredLoggers(_loggers, _ => LogLevel.Error);
-        _logger = _loggers.CreateLogger("MA.Streaming.Server");
+        _logger = _loggers.CreateLogger<StreamingApiServer>();
         _clock = clock ?? TimeProvider.System;
         if (Options.EnableMetrics)
         {
-            _metrics = new PrometheusMetrics(this, _logger);
+            _metrics = new PrometheusMetrics(this, _loggers.CreateLogger<PrometheusMetrics>());
             _meter = new Meter(new MeterOptions("MA.Streaming.Server") { Scope = this });
             _meter.CreateObservableGauge("stream_api_ready", () => State == ServerState.Ready ? 1 : 0, "1", "1 while the services are served, else 0.");
         }

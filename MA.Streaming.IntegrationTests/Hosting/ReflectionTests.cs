@@ -59,7 +59,7 @@ internal sealed class ReflectionTests(bool alpha)
     [TestCase("ma.streaming.api.v1.PacketWriterService.WriteDataPacket", "ma/streaming/api/v1/api.proto")]
     [TestCase("ma.streaming.api.v1.ConnectionDetails", "ma/streaming/api/v1/api.proto")]
     [TestCase("ma.streaming.open_data.v1.DataStatus", "ma/streaming/open_data/v1/open_data.proto")]
-    [TestCase("grpc.health.v1.HealthCheckResponse.ServingStatus", "grpc/health/v1/health.proto")]
+    [TestCase("grpc.health.v1.HealthCheckResponse.ServingStatus", "health.proto")]
     public async Task FileContainingSymbol_MessageMethodOrEnum_IsFound(string symbol, string file)
     {
         var response = await AskAsync(new() { FileContainingSymbol = symbol });

@@ -5,6 +5,7 @@ using MA.Streaming.Core.Configuration;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Local;
 using MA.Streaming.Proto.Core.Abstractions;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MA.Streaming.Proto.Core.Abstractions
@@ -132,7 +133,7 @@ namespace MA.Streaming.Proto.ServerComponent
             var url = streamingApiConfiguration.BrokerUrl;
             if (BrokerAddress.Parse(url).Kind != BrokerKind.Kafka) return;
             var answers = await kafkaBrokerAvailabilityChecker.CheckAsync(url).ConfigureAwait(false);
-            if (!answers) _log?.Loggers.CreateLogger("MA.Streaming.Server").KafkaDoesNotAnswer(url);
+            if (!answers) _log?.Loggers.CreateLogger<Server>().KafkaDoesNotAnswer(url);
         }
 
         private async Task StopOnceAsync()

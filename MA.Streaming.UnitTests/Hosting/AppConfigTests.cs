@@ -317,7 +317,7 @@ internal sealed class AppConfigTests
             ["MY_BROKER_HOST"] = "x",
             ["StreamApiPrt"] = "1",
         }).Build();
-        AppConfig.Read(configuration, _log);
+        AppConfig.Read(new StreamingApiServerOptions(), configuration, _log);
         Assert.That(_log.Entries.Where(e => e.Event == "UnknownKey").Select(e => e.Message).Single(), Does.Contain("StreamApiPrt"));
     }
 
