@@ -69,19 +69,19 @@ public sealed class StreamApi : IAsyncDisposable
         _own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();
         _broker = broker;
         _clock = options.Clock;
-        _logger = options.LoggerFactory.CreateLogger("MA.Streaming");
+        _logger = LoggerOf<StreamApi>();
         _telemetry = new Telemetry(options.MeterScope);
         var limits = options.IsInProcess ? _own.Limits with { CloseGrace = TimeSpan.Zero } : _own.Limits;
         var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
-        _directory = new TopicDirectory(broker, _logger, _clock);
+        _directory = new TopicDirectory(broker, LoggerOf<TopicDirectory>(), _clock);
         var keys = configuration.UseRemoteKeyGenerator ? options.KeyGenerator! : new Keys.KeyGenerator(_clock);
         var writer = new PacketWriter(broker, layout, _directory, limits, _telemetry, _clock);
         if (configuration.IntegrateSessionManagement)
         {
-            _sessions = new SessionCatalog(broker, writer, layout, _directory, keys, limits, _telemetry, _clock, _logger);
+            _sessions = new SessionCatalog(broker, writer, layout, _directory, keys, limits, _telemetry, _clock, LoggerOf<SessionCatalog>());
             if (_own.SessionIdleTimeout > TimeSpan.Zero)
             {
-                _expiry = new SessionExpiry(_sessions, _own.SessionIdleTimeout, !broker.Info.IsShared, _clock, _logger);
+                _expiry = new SessionExpiry(_sessions, _own.SessionIdleTimeout, !broker.Info.IsShared, _clock, LoggerOf<SessionExpiry>());
             }
         }
 
@@ -95,9 +95,9 @@ public sealed class StreamApi : IAsyncDisposable
             _directory,
             writer,
             configuration.UseRemoteKeyGenerator ? keys : null,
-            configuration.IntegrateDataFormatManagement, _telemetry, _clock, _logger);
-        _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, _logger);
-        var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, _logger);
+            configuration.IntegrateDataFormatManagement, _telemetry, _clock, LoggerOf<DataFormatCatalog>());
+        _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, LoggerOf<ConnectionTable>());
+        var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, LoggerOf<PacketReader>());
         if (_own.AutoRegisterDataFormats || _expiry is not null)
         {
             writer.Written = packet =>
@@ -121,10 +121,12 @@ public sealed class StreamApi : IAsyncDisposable
             limits,
             _telemetry,
             _clock,
-            _logger);
+            LoggerOf<PacketReaderEndpoint>());
         ConnectionManager = new ConnectionManagerEndpoint(_connections, layout, _calls);
         SessionManagement = new SessionManagementEndpoint(_sessions, layout, _directory, _calls, _expiry);
         DataFormatManager = new DataFormatManagerEndpoint(_formats, _calls);
+
+        ILogger LoggerOf<T>() => options.LoggerFactory.CreateLogger<T>();
     }
 
     /// <summary>The name of the broker in log and error messages: <c>memory:</c>, <c>embedded:</c> with the full path, or Kafka's servers.</summary>

@@ -55,6 +55,26 @@ internal sealed class Telemetry : IDisposable
 
     public static ActivitySource Activities { get; } = new(Name);
 
+    /// <summary>The span of an rpc; null when nobody listens.</summary>
+    /// <param name="service">The service's full name.</param>
+    /// <param name="method">The method's name.</param>
+    /// <param name="kind">Server over a port.</param>
+    /// <param name="caller">The span it is a child of; default means the current one.</param>
+    public static Activity? StartRpc(string service, string method, ActivityKind kind, ActivityContext caller)
+    {
+        var activity = Activities.StartActivity($"{service}/{method}", kind, caller);
+        return activity?.SetTag("rpc.system", "grpc").SetTag("rpc.service", service).SetTag("rpc.method", method);
+    }
+
+    /// <summary>Ends the span of an rpc with the rpc's status.</summary>
+    public static void EndRpc(Activity? activity, int status, string detail)
+    {
+        if (activity is null) return;
+        activity.SetTag("rpc.grpc.status_code", status);
+        if (status != 0) activity.SetStatus(ActivityStatusCode.Error, detail);
+        activity.Dispose();
+    }
+
     public void ObserveConnections(Func<int> open) =>
         _meter.CreateObservableGauge("stream_api_connections_total", open, "{connection}", "Open connections.");
 

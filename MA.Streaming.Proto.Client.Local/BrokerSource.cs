@@ -27,7 +27,7 @@ internal static class BrokerSource
                 return new MemoryBroker(clock: options.Clock);
             case BrokerKind.Embedded:
                 var directory = Path.GetFullPath(address.Place);
-                if (string.IsNullOrWhiteSpace(configuration.BrokerUrl)) options.LoggerFactory.CreateLogger("MA.Streaming").NoBrokerUrl(directory);
+                if (string.IsNullOrWhiteSpace(configuration.BrokerUrl)) options.LoggerFactory.CreateLogger(typeof(BrokerSource)).NoBrokerUrl(directory);
                 return await OpenLogAsync(directory, (configuration as StreamingApiConfiguration)?.Embedded ?? EmbeddedLogOptions.Default, options)
                     .ConfigureAwait(false);
             default:

@@ -39,7 +39,7 @@ internal sealed class InProcessCall : ServerCallContext
         _host = host;
         _options = options;
         if (channel.ObservesCalls) _started = Stopwatch.GetTimestamp();
-        _activity = InProcessActivities.Start(method);
+        _activity = StartActivity(method, options.Headers);
     }
 
     /// <summary>The status, once the call has ended.</summary>
@@ -141,7 +141,7 @@ internal sealed class InProcessCall : ServerCallContext
         if (headers is not null) CompleteHeaders(headers);
         whenEnded?.Invoke();
         if (tellHandler) cancellation?.Cancel();
-        InProcessActivities.End(_activity, status);
+        Core.Telemetry.EndRpc(_activity, (int)status.StatusCode, status.Detail);
         _channel.CallEnded(_method.FullName, status.StatusCode, _started);
         return true;
     }
@@ -255,6 +255,17 @@ internal sealed class InProcessCall : ServerCallContext
     protected override ContextPropagationToken CreatePropagationTokenCore(ContextPropagationOptions? options) =>
         throw new NotSupportedException("Pass the deadline and the cancellation token of the context on instead.");
 
+    // The caller's span: the one that its metadata names, as over a network, else the current one.
+    private static Activity? StartActivity(IMethod method, Metadata? headers)
+    {
+        if (!Core.Telemetry.Activities.HasListeners()) return null;
+        var current = Activity.Current;
+        ActivityContext.TryParse(headers?.GetValue("traceparent"), headers?.GetValue("tracestate"), out var caller);
+        var activity = Core.Telemetry.StartRpc(method.ServiceName, method.Name, ActivityKind.Internal, caller);
+        Activity.Current = current; // Not left current on the caller's thread: the call may outlive it.
+        return activity;
+    }
+
     // A service that answers only with a status answers; a call that was cut off got no answer.
     private void CompleteHeaders(TaskCompletionSource<Metadata> headers)
     {
@@ -280,30 +291,5 @@ internal sealed class InProcessCall : ServerCallContext
         }
 
         timer.Dispose();
-    }
-}
-
-/// <summary>Activities of calls, when somebody listens.</summary>
-internal static class InProcessActivities
-{
-    public static Activity? Start(IMethod method)
-    {
-        var source = Core.Telemetry.Activities;
-        if (!source.HasListeners()) return null;
-
-        // Not left current on the caller's thread: the call may outlive it.
-        var parent = Activity.Current;
-        var activity = source.StartActivity(method.FullName[1..], ActivityKind.Internal);
-        Activity.Current = parent;
-        activity?.SetTag("rpc.system", "grpc").SetTag("rpc.service", method.ServiceName).SetTag("rpc.method", method.Name);
-        return activity;
-    }
-
-    public static void End(Activity? activity, Status status)
-    {
-        if (activity is null) return;
-        activity.SetTag("rpc.grpc.status_code", (int)status.StatusCode);
-        if (status.StatusCode != StatusCode.OK) activity.SetStatus(ActivityStatusCode.Error, status.Detail);
-        activity.Dispose();
     }
 }

@@ -1,6 +1,7 @@
 using MA.Streaming.Core;
 using MA.Streaming.Core.Keys;
 using MA.Streaming.KeyGenerator;
+using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Proto.Client.Local;
 
@@ -36,7 +37,7 @@ public sealed class LocalKeyGenerator : IDisposable
         ArgumentNullException.ThrowIfNull(directory);
         options ??= StreamApiOptions.Default;
         if (directory.Length > 0) return Start(KeyFloor.Open(Path.Combine(directory, "key-generator")), options);
-        options.LoggerFactory.CreateLogger("MA.Streaming").KeyFloorNotKept();
+        options.LoggerFactory.CreateLogger<LocalKeyGenerator>().KeyFloorNotKept();
         return new LocalKeyGenerator(null, options);
     }
 

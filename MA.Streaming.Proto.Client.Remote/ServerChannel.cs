@@ -30,8 +30,28 @@ internal static class ServerChannel
 
     public static GrpcChannel Open(ServerAddress address, RemoteStreamingApiOptions options)
     {
+        var channel = new GrpcChannelOptions { HttpHandler = Connections(address, options), DisposeHttpClient = true, LoggerFactory = options.LoggerFactory };
+        Set(channel, address);
+        return GrpcChannel.ForAddress(UriOf(address), channel);
+    }
+
+    /// <summary>The address as a channel wants it; the connections find the servers.</summary>
+    public static Uri UriOf(ServerAddress address) => new($"{(address.IsSecure ? "https" : "http")}://{address.Endpoints[0]}");
+
+    /// <summary>The settings of a channel that do not depend on its connections.</summary>
+    public static void Set(GrpcChannelOptions channel, ServerAddress address)
+    {
+        channel.MaxReceiveMessageSize = MessageBytesMax;
+        channel.MaxSendMessageSize = null;
+        channel.Credentials = address.IsSecure ? ChannelCredentials.SecureSsl : ChannelCredentials.Insecure;
+        channel.ServiceConfig = new ServiceConfig { MethodConfigs = { RepeatWhatMayBe() } };
+    }
+
+    /// <summary>The connections to a server.</summary>
+    public static SocketsHttpHandler Connections(ServerAddress address, RemoteStreamingApiOptions options)
+    {
         var dialer = new ServerDialer(address, options);
-        var handler = new SocketsHttpHandler
+        return new SocketsHttpHandler
         {
             // Ours in place of the channel's own: that one gives all servers together one timeout, so that the first one, switched off, keeps
             // it from the others, and after a failure it refuses calls for a while without looking.
@@ -46,16 +66,6 @@ internal static class ServerChannel
             // open reads never keep the call out that closes them.
             EnableMultipleHttp2Connections = true,
         };
-        return GrpcChannel.ForAddress($"{(address.IsSecure ? "https" : "http")}://{address.Endpoints[0]}", new GrpcChannelOptions
-        {
-            HttpHandler = handler,
-            DisposeHttpClient = true,
-            LoggerFactory = options.LoggerFactory,
-            MaxReceiveMessageSize = MessageBytesMax,
-            MaxSendMessageSize = null,
-            Credentials = address.IsSecure ? ChannelCredentials.SecureSsl : ChannelCredentials.Insecure,
-            ServiceConfig = new ServiceConfig { MethodConfigs = { RepeatWhatMayBe() } },
-        });
     }
 
     private static MethodConfig RepeatWhatMayBe()

@@ -15,6 +15,49 @@ internal static class AppConfig
 
     private const string Strategies = "1 (PartitionBased) or 2 (TopicBased)";
 
+    /// <summary>The keys of the embedded log.</summary>
+    internal static readonly Dictionary<string, Func<EmbeddedLogOptions, SettingsReader, EmbeddedLogOptions>> Embedded = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["CommitPolicy"] = (log, value) => log with { CommitPolicy = value.Policy() },
+        ["RetentionAge"] = (log, value) => log with { RetentionAge = value.Duration() },
+        ["TrustClock"] = (log, value) => log with { TrustClock = value.Boolean() },
+        ["RetentionBytes"] = (log, value) => log with { RetentionBytes = value.LongInteger() },
+        ["SegmentBytesMax"] = (log, value) => log with { SegmentBytesMax = value.Integer() },
+        ["UndrainedBytesMax"] = (log, value) => log with { UndrainedBytesMax = value.LongInteger() },
+        ["TailBytesMax"] = (log, value) => log with { TailBytesMax = value.LongInteger() },
+        ["HealAfterFault"] = (log, value) => log with { HealAfterFault = value.Boolean() },
+        ["DiskReserveBytes"] = (log, value) => log with { DiskReserveBytes = value.LongInteger() },
+    };
+
+    /// <summary>The keys of the bounds.</summary>
+    internal static readonly Dictionary<string, Func<StreamingApiLimits, SettingsReader, StreamingApiLimits>> Limits = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["PacketBytesMax"] = (limits, value) => limits with { PacketBytesMax = value.Integer() },
+        ["PendingBytesMax"] = (limits, value) => limits with { PendingBytesMax = value.LongInteger() },
+        ["StreamWindowBytes"] = (limits, value) => limits with { StreamWindowBytes = value.Integer() },
+        ["WriteTimeout"] = (limits, value) => limits with { WriteTimeout = value.Duration() },
+        ["ConnectionsMax"] = (limits, value) => limits with { ConnectionsMax = value.Integer() },
+        ["ResponsePacketsMax"] = (limits, value) => limits with { ResponsePacketsMax = value.Integer() },
+        ["ResponseBytesMax"] = (limits, value) => limits with { ResponseBytesMax = value.Integer() },
+        ["ReadAheadBytes"] = (limits, value) => limits with { ReadAheadBytes = value.Integer() },
+        ["CloseGrace"] = (limits, value) => limits with { CloseGrace = value.Duration() },
+        ["NotificationsMax"] = (limits, value) => limits with { NotificationsMax = value.Integer() },
+    };
+
+    /// <summary>The keys of Kafka that have a type.</summary>
+    internal static readonly Dictionary<string, Func<KafkaOptions, SettingsReader, KafkaOptions>> Kafka = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["Properties"] = (kafka, value) => value.Texts().Aggregate(kafka, (settings, property) => SetProperty(settings, property.Key, property.Value)),
+        ["SecurityProtocol"] = (kafka, value) => kafka with { SecurityProtocol = value.Text() },
+        ["SaslMechanism"] = (kafka, value) => kafka with { SaslMechanism = value.Text() },
+        ["SaslUsername"] = (kafka, value) => kafka with { SaslUsername = value.Text() },
+        ["SaslPassword"] = (kafka, value) => kafka with { SaslPassword = value.Text() },
+        ["SslCaLocation"] = (kafka, value) => kafka with { SslCaLocation = value.Text() },
+        ["ReplicationFactor"] = (kafka, value) => kafka with { ReplicationFactor = value.Integer() },
+        ["TopicConfiguration"] = (kafka, value) => kafka with { TopicConfiguration = value.Texts() },
+        ["DeliveryTimeout"] = (kafka, value) => kafka with { DeliveryTimeout = value.Duration() },
+    };
+
     /// <summary>Every key at the root, and how its value reaches the options.</summary>
     private static readonly Dictionary<string, Action<StreamingApiServerOptions, SettingsReader>> Keys = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -39,9 +82,11 @@ internal static class AppConfig
         ["ResponseCompression"] = (options, value) => options.ResponseCompression = value.Boolean(),
         ["KeepAlivePingDelay"] = (options, value) => options.KeepAlivePingDelay = value.Duration(),
         ["KeepAlivePingTimeout"] = (options, value) => options.KeepAlivePingTimeout = value.Duration(),
-        ["Embedded"] = (options, value) => options.Embedded = value.Section(EmbeddedLogOptions.Default),
-        ["Limits"] = (options, value) => options.Limits = value.Section(StreamingApiLimits.Default),
-        ["Kafka"] = (options, value) => options.Kafka = value.Kafka(),
+        ["Embedded"] = (options, value) => options.Embedded = value.Section(EmbeddedLogOptions.Default, Embedded),
+        ["Limits"] = (options, value) => options.Limits = value.Section(StreamingApiLimits.Default, Limits),
+
+        // Every other key of this group is a property of librdkafka, which knows what is allowed.
+        ["Kafka"] = (options, value) => options.Kafka = value.Section(KafkaOptions.Default, Kafka, SetProperty),
         ["Security"] = (_, value) => throw value.Bad("nothing: this version has no security, and a server that seems to have some must not start"),
     };
 
@@ -67,7 +112,8 @@ internal static class AppConfig
             var configuration = builder.Build();
             using var disposing = configuration as IDisposable;
             if (exists) logger.ConfigurationFile(full);
-            var options = Read(configuration, logger, isAllOurs: true);
+            var options = new StreamingApiServerOptions();
+            Read(options, configuration, logger, isAllOurs: true);
             if (!exists) logger.NoConfigurationFile(full, BrokerInWords(options.BrokerUrl));
             return options;
         }
@@ -88,19 +134,16 @@ internal static class AppConfig
 
     /// <summary>Reads a configuration. Of one that is somebody's whole configuration only keys that look like ours are questioned.</summary>
     /// <exception cref="ConfigurationException">Names key, value and what is allowed.</exception>
-    public static StreamingApiServerOptions Read(IConfiguration configuration, ILogger logger) =>
-        Read(configuration, logger, isAllOurs: configuration is not IConfigurationRoot);
+    public static void Read(StreamingApiServerOptions options, IConfiguration configuration, ILogger logger) =>
+        Read(options, configuration, logger, isAllOurs: configuration is not IConfigurationRoot);
 
-    private static StreamingApiServerOptions Read(IConfiguration configuration, ILogger logger, bool isAllOurs)
+    private static void Read(StreamingApiServerOptions options, IConfiguration configuration, ILogger logger, bool isAllOurs)
     {
-        var options = new StreamingApiServerOptions();
         foreach (var section in configuration.GetChildren())
         {
             if (!Keys.TryGetValue(section.Key, out var read)) Question(section.Key, logger, isAllOurs);
             else if (section.Value is not null || section.GetChildren().Any()) read(options, new SettingsReader(section, section.Key, logger));
         }
-
-        return options;
     }
 
     private static void Question(string key, ILogger logger, bool isAllOurs)
@@ -116,6 +159,9 @@ internal static class AppConfig
         if (nearest is not null) logger.UnknownKey(key, nearest);
         else if (isAllOurs) logger.UnknownKey(key, string.Join(", ", Keys.Keys.Order(StringComparer.Ordinal)));
     }
+
+    private static KafkaOptions SetProperty(KafkaOptions kafka, string name, string value) =>
+        kafka with { Properties = new Dictionary<string, string>(kafka.Properties, StringComparer.Ordinal) { [name] = value } };
 
     private static StreamCreationStrategy Strategy(SettingsReader value)
     {

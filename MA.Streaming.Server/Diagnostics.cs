@@ -17,18 +17,18 @@ internal static class Diagnostics
         NetworkPort.OpenAsync(
             "PrometheusMetricPort", bindAddress, port, HttpProtocols.Http1, loggers, _ => { }, routes => Map(routes, server), _ => { }, cancellationToken);
 
-    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, IServerStatus server) => new EndpointConventions(
-    [
-        routes.MapGet("/healthz/live", context => WriteAsync(context, StatusCodes.Status200OK, new { live = true, state = server.State.ToString() })),
-        routes.MapGet("/healthz/ready", async context =>
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, IServerStatus server)
+    {
+        var live = routes.MapGet("/healthz/live", context => WriteAsync(context, StatusCodes.Status200OK, new { live = true, state = server.State.ToString() }));
+        var ready = routes.MapGet("/healthz/ready", async context =>
         {
             var health = await server.CheckAsync(context.RequestAborted).ConfigureAwait(false);
             await WriteAsync(
                 context,
                 health.IsReady ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable,
                 new { ready = health.IsReady, state = health.State.ToString(), detail = health.Detail }).ConfigureAwait(false);
-        }),
-        routes.MapGet("/metrics", async context =>
+        });
+        var counted = routes.MapGet("/metrics", async context =>
         {
             if (server.Metrics is not { } metrics)
             {
@@ -39,8 +39,9 @@ internal static class Diagnostics
 
             context.Response.ContentType = PrometheusMetrics.ContentType;
             await context.Response.WriteAsync(metrics.Collect(), context.RequestAborted).ConfigureAwait(false);
-        }),
-    ]);
+        });
+        return new MappedEndpoints(live, ready, counted);
+    }
 
     private static async Task WriteAsync<T>(HttpContext context, int status, T body)
     {

@@ -2,17 +2,19 @@ using System.Diagnostics;
 using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
+using Grpc.Health.V1;
 using MA.Streaming.API;
 using MA.Streaming.Core;
-using Grpc.Health.V1;
 using MA.Streaming.Proto.Client.Local;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
+using ServiceDescription = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace MA.Streaming.Hosting;
 
@@ -27,20 +29,19 @@ internal static class GrpcServices
     private const int StreamWindowBytes = 256 << 10;
     private const int ConnectionWindowBytes = 64 << 20;
 
-    private static readonly Google.Protobuf.Reflection.ServiceDescriptor[] Described =
+    private static readonly ServiceDescription[] Own =
     [
         PacketWriterService.Descriptor, PacketReaderService.Descriptor, ConnectionManagerService.Descriptor, SessionManagementService.Descriptor,
         DataFormatManagerService.Descriptor,
     ];
 
     /// <summary>The full names of the five services.</summary>
-    public static IReadOnlySet<string> Names { get; } = Described.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
+    public static IReadOnlySet<string> Names { get; } = Own.Select(service => service.FullName).ToHashSet(StringComparer.Ordinal);
 
-    /// <summary>The five services, and those that every server has.</summary>
-    public static IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> All { get; } = WithHealthAndReflection(Described);
+    /// <summary>The services that reflection describes.</summary>
+    public static IReadOnlyList<ServiceDescription> Described { get; } = WithHealthAndReflection(Own);
 
-    /// <summary>What reflection describes of a server with these services.</summary>
-    public static IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> WithHealthAndReflection(IEnumerable<Google.Protobuf.Reflection.ServiceDescriptor> services) =>
+    public static IReadOnlyList<ServiceDescription> WithHealthAndReflection(IEnumerable<ServiceDescription> services) =>
         [.. services, Health.Descriptor, Grpc.Reflection.V1.ServerReflection.Descriptor, Grpc.Reflection.V1Alpha.ServerReflection.Descriptor];
 
     /// <summary>Opens a gRPC port with some services, health and reflection.</summary>
@@ -51,7 +52,7 @@ internal static class GrpcServices
         int port,
         ILoggerFactory loggers,
         Action<IServiceCollection> services,
-        Action<IEndpointRouteBuilder, Action<GrpcServiceEndpointConventionBuilder>> map,
+        Func<IEndpointRouteBuilder, GrpcServiceEndpointConventionBuilder> map,
         Action<KestrelServerLimits> limits,
         CancellationToken cancellationToken) =>
         NetworkPort.OpenAsync(
@@ -66,11 +67,7 @@ internal static class GrpcServices
                 AddHealthAndReflection(collection, _ => server);
                 services(collection);
             },
-            routes =>
-            {
-                map(routes, service => service.Add(endpoint => Measure(endpoint, server)));
-                MapHealthAndReflection(routes, server);
-            },
+            routes => Measure(new MappedEndpoints([map(routes), .. MapHealthAndReflection(routes)]), server),
             limits,
             cancellationToken);
 
@@ -97,21 +94,17 @@ internal static class GrpcServices
         }
     }
 
-    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection)
-    {
-        var mapped = new List<IEndpointConventionBuilder>();
-        Map<EncodedPacketWriter>();
-        Map<EncodedPacketReader>();
-        Map<ConnectionManagerService.ConnectionManagerServiceBase>();
-        Map<SessionManagementService.SessionManagementServiceBase>();
-        Map<DataFormatManagerService.DataFormatManagerServiceBase>();
-
-        if (healthAndReflection) mapped.AddRange(MapHealthAndReflection(routes, server));
-        return new EndpointConventions(mapped);
-
-        void Map<T>()
-            where T : class => mapped.Add(Measured(routes.MapGrpcService<T>(), server));
-    }
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, StreamingApiServer server, bool healthAndReflection) => Measure(
+        new MappedEndpoints(
+        [
+            routes.MapGrpcService<EncodedPacketWriter>(),
+            routes.MapGrpcService<EncodedPacketReader>(),
+            routes.MapGrpcService<ConnectionManagerService.ConnectionManagerServiceBase>(),
+            routes.MapGrpcService<SessionManagementService.SessionManagementServiceBase>(),
+            routes.MapGrpcService<DataFormatManagerService.DataFormatManagerServiceBase>(),
+            .. healthAndReflection ? MapHealthAndReflection(routes) : [],
+        ]),
+        server);
 
     public static void SetLimits(KestrelServerLimits limits, StreamingApiServerOptions options)
     {
@@ -127,22 +120,12 @@ internal static class GrpcServices
     private static void AddHealthAndReflection(IServiceCollection services, Func<IServiceProvider, IServerStatus> serverOf)
     {
         services.AddTransient(provider => new HealthEndpoint(serverOf(provider)));
-        services.AddSingleton(provider => new ReflectionEndpoint(serverOf(provider)));
-        services.AddSingleton(provider => new ReflectionAlphaEndpoint(serverOf(provider)));
+        services.AddSingleton(provider => new ReflectionEndpoint(serverOf(provider).Described));
+        services.AddSingleton(provider => new ReflectionAlphaEndpoint(serverOf(provider).Described));
     }
 
-    private static IEndpointConventionBuilder[] MapHealthAndReflection(IEndpointRouteBuilder routes, IServerStatus server) =>
-    [
-        Measured(routes.MapGrpcService<HealthEndpoint>(), server),
-        Measured(routes.MapGrpcService<ReflectionEndpoint>(), server),
-        Measured(routes.MapGrpcService<ReflectionAlphaEndpoint>(), server),
-    ];
-
-    private static GrpcServiceEndpointConventionBuilder Measured(GrpcServiceEndpointConventionBuilder service, IServerStatus server)
-    {
-        service.Add(endpoint => Measure(endpoint, server));
-        return service;
-    }
+    private static GrpcServiceEndpointConventionBuilder[] MapHealthAndReflection(IEndpointRouteBuilder routes) =>
+        [routes.MapGrpcService<HealthEndpoint>(), routes.MapGrpcService<ReflectionEndpoint>(), routes.MapGrpcService<ReflectionAlphaEndpoint>()];
 
     private static void Configure(GrpcServiceOptions grpc, StreamingApiServerOptions options)
     {
@@ -153,30 +136,56 @@ internal static class GrpcServices
         grpc.ResponseCompressionAlgorithm = options.ResponseCompression ? "gzip" : null;
     }
 
+    private static MappedEndpoints Measure(MappedEndpoints endpoints, IServerStatus server)
+    {
+        endpoints.Add(endpoint => Measure(endpoint, server));
+        return endpoints;
+    }
+
     // Around the whole call, so that refusals of the transport count as well.
     private static void Measure(EndpointBuilder endpoint, IServerStatus server)
     {
         if (endpoint.RequestDelegate is not { } serve) return;
-        if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault() is not { } method) return;
+        if (endpoint.Metadata.OfType<GrpcMethodMetadata>().FirstOrDefault()?.Method is not { } method) return;
         endpoint.RequestDelegate = async context =>
         {
             var started = Stopwatch.GetTimestamp();
+            var activity = StartActivity(context, method);
             try
             {
                 await serve(context).ConfigureAwait(false);
             }
             finally
             {
-                server.RpcEnded(method.Method.FullName, StatusOf(context), Stopwatch.GetElapsedTime(started));
+                var status = StatusOf(context);
+                server.RpcEnded(method.FullName, status.StatusCode.ToString(), Stopwatch.GetElapsedTime(started));
+                Telemetry.EndRpc(activity, (int)status.StatusCode, status.Detail);
             }
         };
     }
 
-    // A call without a status was reset.
-    private static string StatusOf(HttpContext context)
+    // A child of ASP.NET Core's span, else of the caller's. The span that ASP.NET Core makes for its log alone has no source: no exporter sees
+    // it, and a child of it would be lost in its trace.
+    private static Activity? StartActivity(HttpContext context, IMethod method)
     {
-        var status = context.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpResponseTrailersFeature>()?.Trailers["grpc-status"].ToString();
-        if (string.IsNullOrEmpty(status)) status = context.Response.Headers["grpc-status"].ToString();
-        return int.TryParse(status, out var code) ? ((StatusCode)code).ToString() : nameof(StatusCode.Cancelled);
+        if (!Telemetry.Activities.HasListeners()) return null;
+        ActivityContext caller = default;
+        if (Activity.Current is not { Source.Name.Length: > 0 })
+        {
+            ActivityContext.TryParse(context.Request.Headers.TraceParent, context.Request.Headers.TraceState, isRemote: true, out caller);
+            Activity.Current = null;
+        }
+
+        return Telemetry.StartRpc(method.ServiceName, method.Name, ActivityKind.Server, caller);
+    }
+
+    // A call without a status was reset.
+    private static Status StatusOf(HttpContext context)
+    {
+        var headers = context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers;
+        if (headers is null || !headers.ContainsKey("grpc-status")) headers = context.Response.Headers;
+        return int.TryParse(headers["grpc-status"], out var code)
+            ? new Status((StatusCode)code, Uri.UnescapeDataString(headers["grpc-message"].ToString()))
+            : new Status(StatusCode.Cancelled, "");
     }
 }

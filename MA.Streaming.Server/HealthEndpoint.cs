@@ -1,6 +1,6 @@
 using Grpc.Core;
-using MA.Streaming.Core;
 using Grpc.Health.V1;
+using MA.Streaming.Core;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
 
 namespace MA.Streaming.Hosting;

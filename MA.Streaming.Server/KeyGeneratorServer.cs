@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using ServiceDescription = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace MA.Streaming.Hosting;
 
@@ -19,11 +20,11 @@ public sealed record KeyGeneratorServerOptions
     /// <summary>The port of <c>/metrics</c>, <c>/healthz/live</c> and <c>/healthz/ready</c>; 0 takes any free one. Default 10010.</summary>
     public int PrometheusMetricPort { get; init; } = 10010;
 
-    /// <summary>The address of both ports: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
+    /// <summary>Where both are served: <c>localhost</c> (the default), <c>*</c> (every interface), or an IP address.</summary>
     public string BindAddress { get; init; } = StreamingApiServerOptions.Localhost;
 
-    /// <summary>The directory in which it stores the number that the next ones must exceed. Empty: it stores nothing, and numbers may come again
-    /// after a restart if the clock went back.</summary>
+    /// <summary>Where it keeps what its numbers have to stay above; empty: nowhere, so that numbers may come again after a restart if the
+    /// clock went back.</summary>
     public string Directory { get; init; } = "";
 
     /// <summary>False: only metrics and health are served, and the server is not ready.</summary>
@@ -32,7 +33,7 @@ public sealed record KeyGeneratorServerOptions
     /// <summary>False: <c>/metrics</c> answers 404; its port still serves health.</summary>
     public bool EnableMetrics { get; init; } = true;
 
-    /// <summary>The seconds that a stop waits for open calls, 0 to 3600. Default 30.</summary>
+    /// <summary>How long a stop waits for open calls to finish, in seconds, 0 to 3600. Default 30.</summary>
     public int DrainTimeoutSeconds { get; init; } = 30;
 }
 
@@ -40,6 +41,7 @@ public sealed record KeyGeneratorServerOptions
 public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
 {
     private static readonly HashSet<string> Names = new([UniqueKeyGeneratorService.Descriptor.FullName], StringComparer.Ordinal);
+    private static readonly IReadOnlyList<ServiceDescription> Described = GrpcServices.WithHealthAndReflection([UniqueKeyGeneratorService.Descriptor]);
 
     private readonly KeyGeneratorServerOptions _options;
     private readonly ILoggerFactory _loggers;
@@ -55,11 +57,11 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
     private NetworkPort? _diagnostics;
     private volatile ServerHealth _health = new(false, ServerState.Idle, "it has not been started");
 
-    /// <summary>Makes a server and does not start it.</summary>
+    /// <summary>A server that has not started yet.</summary>
     /// <param name="options">The settings.</param>
-    /// <param name="loggers">Get the log events.</param>
+    /// <param name="loggers">Where it logs.</param>
     /// <param name="clock">The clock.</param>
-    /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
+    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
     public KeyGeneratorServer(KeyGeneratorServerOptions options, ILoggerFactory? loggers = null, TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -70,32 +72,32 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
         StreamingApiServerOptions.CheckPorts("PORT", options.Port, options.PrometheusMetricPort);
         StreamingApiServerOptions.CheckBindAddress(options.BindAddress);
         if (!options.EnableMetrics) return;
-        _metrics = new PrometheusMetrics(this, _logger);
+        _metrics = new PrometheusMetrics(this, _loggers.CreateLogger<PrometheusMetrics>());
         _meter = new Meter(new MeterOptions("MA.Streaming.Server") { Scope = this });
         _meter.CreateObservableGauge("key_generator_ready", () => State == ServerState.Ready ? 1 : 0, "1", "1 while keys are served, else 0.");
         _rpcs = _meter.CreateHistogram<double>("key_generator_rpc_duration", "s", "Duration of rpcs by method and status.");
     }
 
-    /// <summary>The state of the server.</summary>
+    /// <summary>Where it is in its life.</summary>
     public ServerState State => _health.State;
 
-    /// <summary>The addresses of the gRPC port. Empty while the port is closed.</summary>
+    /// <summary>The addresses of the gRPC port; empty while it is not open.</summary>
     public IReadOnlyList<string> Addresses => _grpc?.Addresses ?? [];
 
-    /// <summary>The addresses of metrics and health. Empty while their port is closed.</summary>
+    /// <summary>The addresses of metrics and health; empty while they are not open.</summary>
     public IReadOnlyList<string> DiagnosticsAddresses => _diagnostics?.Addresses ?? [];
 
     CancellationToken IServerStatus.Stopping => _stop.Token;
 
     IReadOnlySet<string> IServerStatus.Services => Names;
 
-    IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> IServerStatus.Described { get; } = GrpcServices.WithHealthAndReflection([UniqueKeyGeneratorService.Descriptor]);
+    IReadOnlyList<ServiceDescription> IServerStatus.Described => Described;
 
     PrometheusMetrics? IServerStatus.Metrics => _metrics;
 
-    /// <summary>Starts, and returns when the server is ready.</summary>
+    /// <summary>Starts, and returns when it is ready.</summary>
     /// <exception cref="PortException">A port cannot be opened.</exception>
-    /// <exception cref="IOException">Another key generator uses the directory, it cannot be used, or its file is damaged.</exception>
+    /// <exception cref="IOException">The directory is another key generator's or cannot be used, or what it holds is damaged.</exception>
     public async Task StartAsync(CancellationToken cancellationToken = default)
     {
         if (Interlocked.Exchange(ref _started, 1) != 0) throw new InvalidOperationException("a key generator server is started once");
@@ -119,7 +121,7 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
                 _options.Port,
                 _loggers,
                 services => services.AddSingleton(keys.Service),
-                (routes, map) => map(routes.MapGrpcService<UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase>()),
+                routes => routes.MapGrpcService<UniqueKeyGeneratorService.UniqueKeyGeneratorServiceBase>(),
                 limits => GrpcServices.SetLimits(limits, new StreamingApiServerOptions()),
                 cancellationToken).ConfigureAwait(false);
             _health = new(true, ServerState.Ready, "keys are served");
@@ -132,10 +134,10 @@ public sealed class KeyGeneratorServer : IServerStatus, IAsyncDisposable
         }
     }
 
-    /// <summary>Says whether the server can be used now.</summary>
+    /// <summary>Whether it can be used now.</summary>
     public ValueTask<ServerHealth> CheckAsync(CancellationToken cancellationToken = default) => new(_health);
 
-    /// <summary>Accepts no new calls, finishes the accepted ones (within DrainTimeoutSeconds), and closes.</summary>
+    /// <summary>Stops accepting, finishes what was accepted (for DrainTimeoutSeconds at most), and closes.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_stop.IsCancellationRequested) return;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Reflection;
 using System.Text.RegularExpressions;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
@@ -24,19 +23,13 @@ internal sealed partial class SettingsReader(IConfigurationSection section, stri
 
     public bool Boolean() => bool.TryParse(Scalar("true or false"), out var value) ? value : throw Bad("true or false");
 
-    public int Integer(int min, int max) => (int)Integer((long)min, max);
+    /// <summary>A whole number whose bounds are checked with those of the other settings.</summary>
+    public int Integer() => (int)Integer(int.MinValue, int.MaxValue, "a whole number");
 
-    public long Integer(long min, long max)
-    {
-        var allowed = (min, max) switch
-        {
-            (long.MinValue, _) or (int.MinValue, int.MaxValue) => "a whole number",
-            _ => $"a whole number, {min} to {max}",
-        };
-        return long.TryParse(Scalar(allowed), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min && value <= max
-            ? value
-            : throw Bad(allowed);
-    }
+    /// <inheritdoc cref="Integer()"/>
+    public long LongInteger() => Integer(long.MinValue, long.MaxValue, "a whole number");
+
+    public int Integer(int min, int max) => (int)Integer(min, max, $"a whole number, {min} to {max}");
 
     public TimeSpan Duration()
     {
@@ -78,42 +71,27 @@ internal sealed partial class SettingsReader(IConfigurationSection section, stri
         CommitPolicy.All.FirstOrDefault(policy => policy.Name.Equals(Text(), StringComparison.OrdinalIgnoreCase))
         ?? throw Bad(string.Join(" or ", CommitPolicy.All.Select(policy => policy.Name)));
 
-    /// <summary>The settings of a group over its defaults: every property that can be set is a key.</summary>
-    public T Section<T>(T defaults)
-        where T : notnull
+    /// <summary>The settings of a group over its defaults. The table has a setter for each key: a table, because a record is copied by <c>with</c>,
+    /// which reflection cannot do.</summary>
+    /// <param name="defaults">The settings without the group.</param>
+    /// <param name="setters">The keys of the group.</param>
+    /// <param name="setOther">Takes every other key as a text; without it another key is warned of.</param>
+    public T Section<T>(T defaults, Dictionary<string, Func<T, SettingsReader, T>> setters, Func<T, string, string, T>? setOther = null)
     {
-        if (section.Value is not null and not "") throw Bad($"a group of settings: {string.Join(", ", PropertiesOf(typeof(T)).Keys)}");
-        var properties = PropertiesOf(typeof(T));
-        Only([.. properties.Keys]);
-
-        // A copy of the defaults: a record clones itself.
-        var settings = (T)typeof(T).GetMethod("<Clone>$")!.Invoke(defaults, null)!;
-        foreach (var (name, property) in properties)
+        if (section.Value is not null and not "") throw Bad($"a group of settings: {string.Join(", ", setters.Keys)}");
+        if (setOther is null) Only([.. setters.Keys]);
+        var settings = defaults;
+        foreach (var (name, value) in Children)
         {
-            if (Child(name) is { } value) property.SetValue(settings, value.As(property.PropertyType));
+            if (setters.TryGetValue(name, out var set)) settings = set(settings, value);
+            else if (setOther is not null) settings = setOther(settings, name, value.Text());
         }
 
         return settings;
     }
 
-    /// <summary>The typed settings of Kafka; every other key of the group is a property of librdkafka, which knows what is allowed.</summary>
-    public KafkaOptions Kafka()
-    {
-        if (section.Value is not null and not "") throw Bad("a group of settings");
-        var typed = PropertiesOf(typeof(KafkaOptions));
-        var properties = new Dictionary<string, string>(StringComparer.Ordinal);
-        var settings = KafkaOptions.Default with { Properties = properties };
-        foreach (var child in section.GetChildren())
-        {
-            var value = new SettingsReader(child, $"{key}.{child.Key}", logger);
-            if (!typed.TryGetValue(child.Key, out var property)) properties[child.Key] = value.Text();
-            else if (property.Name == nameof(KafkaOptions.TopicConfiguration)) settings = settings with { TopicConfiguration = value.Texts() };
-            else if (property.Name != nameof(KafkaOptions.Properties)) property.SetValue(settings, value.As(property.PropertyType));
-            else foreach (var (name, text) in value.Texts()) properties[name] = text;
-        }
-
-        return settings;
-    }
+    /// <summary>Every key of this group as a text.</summary>
+    public Dictionary<string, string> Texts() => Children.ToDictionary(child => child.Name, child => child.Value.Text(), StringComparer.Ordinal);
 
     public IEnumerable<SettingsReader> Items(string allowed)
     {
@@ -135,25 +113,16 @@ internal sealed partial class SettingsReader(IConfigurationSection section, stri
         }
     }
 
-    private Dictionary<string, string> Texts() => section.GetChildren().ToDictionary(
-        child => child.Key, child => new SettingsReader(child, $"{key}.{child.Key}", logger).Text(), StringComparer.Ordinal);
+    // A key without a value keeps the default.
+    private IEnumerable<(string Name, SettingsReader Value)> Children =>
+        from child in section.GetChildren()
+        where child.Value is not null || child.GetChildren().Any()
+        select (child.Key, new SettingsReader(child, $"{key}.{child.Key}", logger));
 
-    private static SortedDictionary<string, PropertyInfo> PropertiesOf(Type type) => new(
-        type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.SetMethod is not null)
-            .ToDictionary(property => property.Name),
-        StringComparer.OrdinalIgnoreCase);
-
-    private object As(Type type)
-    {
-        var plain = Nullable.GetUnderlyingType(type) ?? type;
-        if (plain == typeof(int)) return Integer(int.MinValue, int.MaxValue);
-        if (plain == typeof(long)) return Integer(long.MinValue, long.MaxValue);
-        if (plain == typeof(bool)) return Boolean();
-        if (plain == typeof(string)) return Text();
-        if (plain == typeof(TimeSpan)) return Duration();
-        if (plain == typeof(CommitPolicy)) return Policy();
-        throw new NotSupportedException($"{key}: settings of type {type} cannot be read from a configuration");
-    }
+    private long Integer(long min, long max, string allowed) =>
+        long.TryParse(Scalar(allowed), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min && value <= max
+            ? value
+            : throw Bad(allowed);
 
     private string Scalar(string allowed) => section.GetChildren().Any() || section.Value is null ? throw Bad(allowed) : section.Value;
 

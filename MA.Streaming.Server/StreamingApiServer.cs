@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Google.Protobuf.Reflection;
 using MA.Streaming.Core;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
@@ -13,8 +14,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace MA.Streaming.Hosting;
 
 /// <summary>
-/// A Stream API on the network: a broker, the engine, and two ports. The gRPC port opens when the engine is ready; the port for metrics and
-/// health is open from the start. While the broker cannot be reached, the server tries again and is not ready. A process may run several.
+/// A Stream API on the network: a broker, the engine, a gRPC port that opens when the engine has caught up, and a port for metrics and
+/// health that is open from the start. While the broker cannot be reached it tries again and is not ready. Several may run in one process.
 /// </summary>
 public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
 {
@@ -41,11 +42,11 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
     private volatile StreamApi? _engine;
     private volatile ServerHealth _health = new(false, ServerState.Idle, "it has not been started");
 
-    /// <summary>Makes a server and does not start it.</summary>
-    /// <param name="options">The settings. The server does not see later changes of the object.</param>
-    /// <param name="loggers">Get the log events.</param>
+    /// <summary>A server that has not started yet.</summary>
+    /// <param name="options">The settings; later changes of the object do not reach the server.</param>
+    /// <param name="loggers">Where it logs.</param>
     /// <param name="clock">The clock.</param>
-    /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
+    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
     public StreamingApiServer(StreamingApiServerOptions options, ILoggerFactory? loggers = null, TimeProvider? clock = null)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -58,7 +59,7 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
         _clock = clock ?? TimeProvider.System;
         if (Options.EnableMetrics)
         {
-            _metrics = new PrometheusMetrics(this, _logger);
+            _metrics = new PrometheusMetrics(this, _loggers.CreateLogger<PrometheusMetrics>());
             _meter = new Meter(new MeterOptions("MA.Streaming.Server") { Scope = this });
             _meter.CreateObservableGauge("stream_api_ready", () => State == ServerState.Ready ? 1 : 0, "1", "1 while the services are served, else 0.");
         }
@@ -68,13 +69,13 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
         _ = _ready.Task.ContinueWith(static task => task.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
 
-    /// <summary>The state of the server.</summary>
+    /// <summary>Where it is in its life.</summary>
     public ServerState State => _health.State;
 
-    /// <summary>The addresses of the gRPC port. Empty while the port is closed.</summary>
+    /// <summary>The addresses of the gRPC port; empty while it is not open.</summary>
     public IReadOnlyList<string> Addresses => Volatile.Read(ref _grpc)?.Addresses ?? [];
 
-    /// <summary>The addresses of metrics and health. Empty while their port is closed.</summary>
+    /// <summary>The addresses of metrics and health; empty while they are not open.</summary>
     public IReadOnlyList<string> DiagnosticsAddresses => Volatile.Read(ref _diagnostics)?.Addresses ?? [];
 
     internal StreamingApiServerOptions Options { get; }
@@ -86,7 +87,7 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
 
     IReadOnlySet<string> IServerStatus.Services => GrpcServices.Names;
 
-    IReadOnlyList<Google.Protobuf.Reflection.ServiceDescriptor> IServerStatus.Described => GrpcServices.All;
+    IReadOnlyList<ServiceDescriptor> IServerStatus.Described => GrpcServices.Described;
 
     PrometheusMetrics? IServerStatus.Metrics => _metrics;
 
@@ -95,11 +96,11 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
         ?? throw (_health.State is ServerState.Draining or ServerState.Stopped ? Errors.ShuttingDown() : Errors.Unavailable($"the Stream API is not ready: {_health.Detail}"));
 
     /// <summary>
-    /// Starts, and returns when the server is ready. If the broker does not answer, it returns after the first try, and goes on trying. A long
-    /// recovery that moves on is no failure.
+    /// Starts, and returns when it is ready, or when the first try has failed on a broker that does not answer; it goes on trying then.
+    /// Catching up that moves is not a failure, however long it takes.
     /// </summary>
-    /// <param name="cancellationToken">Ends the start, and leaves nothing running.</param>
-    /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
+    /// <param name="cancellationToken">Gives up; nothing is left running.</param>
+    /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
     /// <exception cref="PortException">A port cannot be opened.</exception>
     /// <exception cref="BrokerException">The broker's data cannot be used.</exception>
     public async Task StartAsync(CancellationToken cancellationToken = default)
@@ -122,11 +123,11 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
         }
     }
 
-    /// <summary>Waits until the server is ready.</summary>
-    /// <exception cref="OperationCanceledException">The server was stopped before.</exception>
+    /// <summary>Waits until it is ready.</summary>
+    /// <exception cref="OperationCanceledException">It was stopped before.</exception>
     public Task WaitUntilReadyAsync(CancellationToken cancellationToken = default) => _ready.Task.WaitAsync(cancellationToken);
 
-    /// <summary>Says whether the server can be used now. Asks the broker.</summary>
+    /// <summary>Whether it can be used now; asks the broker.</summary>
     public async ValueTask<ServerHealth> CheckAsync(CancellationToken cancellationToken = default)
     {
         var health = _health;
@@ -146,8 +147,8 @@ public sealed class StreamingApiServer : IServerStatus, IAsyncDisposable
         }
     }
 
-    /// <summary>Accepts no new calls, finishes the accepted ones (within DrainTimeoutSeconds), ends reads with UNAVAILABLE, and closes.</summary>
-    /// <param name="cancellationToken">Aborts open calls.</param>
+    /// <summary>Stops accepting, finishes what was accepted, ends reads with UNAVAILABLE (for DrainTimeoutSeconds at most), and closes.</summary>
+    /// <param name="cancellationToken">Cuts it short: open calls are aborted.</param>
     public async Task StopAsync(CancellationToken cancellationToken = default)
     {
         Task stopping;

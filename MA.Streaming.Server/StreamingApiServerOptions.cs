@@ -4,6 +4,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Configuration;
 using MA.Streaming.Core.Keys;
+using Microsoft.Extensions.Options;
 
 namespace MA.Streaming.Hosting;
 
@@ -102,59 +103,32 @@ public sealed class StreamingApiServerOptions
     public static StreamingApiServerOptions From(IStreamingApiConfiguration configuration)
     {
         ArgumentNullException.ThrowIfNull(configuration);
-        var own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();
-        return new StreamingApiServerOptions
-        {
-            StreamCreationStrategy = configuration.StreamCreationStrategy,
-            BrokerUrl = configuration.BrokerUrl,
-            PartitionMappings = configuration.PartitionMappings,
-            StreamApiPort = configuration.StreamApiPort,
-            IntegrateSessionManagement = configuration.IntegrateSessionManagement,
-            IntegrateDataFormatManagement = configuration.IntegrateDataFormatManagement,
-            UseRemoteKeyGenerator = configuration.UseRemoteKeyGenerator,
-            RemoteKeyGeneratorServiceAddress = configuration.RemoteKeyGeneratorServiceAddress,
-            BatchingResponses = configuration.BatchingResponses,
-            InitialisationTimeoutSeconds = configuration.InitialisationTimeoutSeconds,
-            SessionIdleTimeout = own.SessionIdleTimeout,
-            ConnectionIdleTimeout = own.ConnectionIdleTimeout,
-            AutoRegisterDataFormats = own.AutoRegisterDataFormats,
-            DrainTimeoutSeconds = own.DrainTimeoutSeconds,
-            Embedded = own.Embedded,
-            Kafka = own.Kafka,
-            Limits = own.Limits,
-        };
+        var options = new StreamingApiServerOptions();
+        options.Take(configuration);
+        return options;
     }
 
-    /// <summary>Takes over all settings of another one.</summary>
-    internal void Set(StreamingApiServerOptions from)
+    /// <summary>Takes the settings of a configuration; what only a server has stays as it is.</summary>
+    internal void Take(IStreamingApiConfiguration configuration)
     {
-        StreamCreationStrategy = from.StreamCreationStrategy;
-        BrokerUrl = from.BrokerUrl;
-        PartitionMappings = from.PartitionMappings;
-        StreamApiPort = from.StreamApiPort;
-        IntegrateSessionManagement = from.IntegrateSessionManagement;
-        IntegrateDataFormatManagement = from.IntegrateDataFormatManagement;
-        UseRemoteKeyGenerator = from.UseRemoteKeyGenerator;
-        RemoteKeyGeneratorServiceAddress = from.RemoteKeyGeneratorServiceAddress;
-        BatchingResponses = from.BatchingResponses;
-        InitialisationTimeoutSeconds = from.InitialisationTimeoutSeconds;
-        SessionIdleTimeout = from.SessionIdleTimeout;
-        ConnectionIdleTimeout = from.ConnectionIdleTimeout;
-        AutoRegisterDataFormats = from.AutoRegisterDataFormats;
-        DrainTimeoutSeconds = from.DrainTimeoutSeconds;
-        Embedded = from.Embedded;
-        Kafka = from.Kafka;
-        Limits = from.Limits;
-        BindAddress = from.BindAddress;
-        PrometheusMetricPort = from.PrometheusMetricPort;
-        EnableLogging = from.EnableLogging;
-        EnableMetrics = from.EnableMetrics;
-        ResponseCompression = from.ResponseCompression;
-        KeepAlivePingDelay = from.KeepAlivePingDelay;
-        KeepAlivePingTimeout = from.KeepAlivePingTimeout;
-        AutoStart = from.AutoStart;
-        Broker = from.Broker;
-        KeyGenerator = from.KeyGenerator;
+        var own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();
+        StreamCreationStrategy = configuration.StreamCreationStrategy;
+        BrokerUrl = configuration.BrokerUrl;
+        PartitionMappings = configuration.PartitionMappings;
+        StreamApiPort = configuration.StreamApiPort;
+        IntegrateSessionManagement = configuration.IntegrateSessionManagement;
+        IntegrateDataFormatManagement = configuration.IntegrateDataFormatManagement;
+        UseRemoteKeyGenerator = configuration.UseRemoteKeyGenerator;
+        RemoteKeyGeneratorServiceAddress = configuration.RemoteKeyGeneratorServiceAddress;
+        BatchingResponses = configuration.BatchingResponses;
+        InitialisationTimeoutSeconds = configuration.InitialisationTimeoutSeconds;
+        SessionIdleTimeout = own.SessionIdleTimeout;
+        ConnectionIdleTimeout = own.ConnectionIdleTimeout;
+        AutoRegisterDataFormats = own.AutoRegisterDataFormats;
+        DrainTimeoutSeconds = own.DrainTimeoutSeconds;
+        Embedded = own.Embedded;
+        Kafka = own.Kafka;
+        Limits = own.Limits;
     }
 
     /// <summary>A copy. Later changes of this object do not reach it.</summary>
@@ -222,6 +196,23 @@ public sealed class StreamingApiServerOptions
         if (value < TimeSpan.FromSeconds(1) || value > TimeSpan.FromHours(1))
         {
             throw new ConfigurationException(key, FormattableString.Invariant($"{value}"), "1 second to 1 hour");
+        }
+    }
+
+    /// <summary>Refuses, when a host starts, settings that are not allowed.</summary>
+    internal sealed class Validation : IValidateOptions<StreamingApiServerOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, StreamingApiServerOptions options)
+        {
+            try
+            {
+                options.Check();
+                return ValidateOptionsResult.Success;
+            }
+            catch (ConfigurationException exception)
+            {
+                return ValidateOptionsResult.Fail(exception.Message);
+            }
         }
     }
 }

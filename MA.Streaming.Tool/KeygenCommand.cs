@@ -30,7 +30,7 @@ internal static class KeygenCommand
             var named = parsed.GetValue(config) ?? ServerEnvironment.ConfigPath;
             var level = parsed.GetValue(logLevel);
             StreamingApiServerOptions file;
-            using (var reading = ConsoleLog.Open(level)) file = Read(named, reading.CreateLogger("streamapi"));
+            using (var reading = ConsoleLog.Open(level)) file = Read(named, reading.CreateLogger(typeof(KeygenCommand)));
             var options = new KeyGeneratorServerOptions
             {
                 Port = parsed.GetValue(port) ?? ServerEnvironment.Port(ServerEnvironment.PortName, new KeyGeneratorServerOptions().Port),
@@ -56,7 +56,8 @@ internal static class KeygenCommand
     {
         using var signals = new Signals();
         using var loggers = ConsoleLog.Open(level);
-        var logger = loggers.CreateLogger("streamapi");
+        var logger = loggers.CreateLogger(typeof(KeygenCommand));
+        using var export = OtlpExport.Start(logger);
         var server = new KeyGeneratorServer(options, loggers);
         await using var stopping = server.ConfigureAwait(false);
         await server.StartAsync(signals.Stop).ConfigureAwait(false);

@@ -13,4 +13,7 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 1302, Level = LogLevel.Information, Message = "Numbers stay above what the folder key-generator in {Directory} holds")]
     public static partial void KeyDirectory(this ILogger logger, string directory);
+
+    [LoggerMessage(EventId = 1303, Level = LogLevel.Information, Message = "Metrics and traces go to the collector {Endpoint}")]
+    public static partial void Exporting(this ILogger logger, string endpoint);
 }

@@ -29,8 +29,9 @@ internal static class ServeCommand
     {
         using var signals = new Signals();
         using var loggers = ConsoleLog.Open(level);
-        var logger = loggers.CreateLogger("streamapi");
+        var logger = loggers.CreateLogger(typeof(ServeCommand));
         var options = settings.Read(parsed, logger);
+        using var export = OtlpExport.Start(logger);
         var server = new StreamingApiServer(options, loggers);
         await using var stopping = server.ConfigureAwait(false);
         await server.StartAsync(signals.Stop).ConfigureAwait(false);

@@ -1,24 +1,27 @@
-using Microsoft.Extensions.Options;
-using Microsoft.Extensions.Diagnostics.HealthChecks;
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Grpc.Reflection;
+using Grpc.Reflection.V1;
 using MA.Streaming.Abstraction;
 using MA.Streaming.API;
 using MA.Streaming.Broker.Embedded;
+using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
-using MA.Streaming.Core.Configuration;
 using MA.Streaming.Hosting;
 using MA.Streaming.IntegrationTests.Support;
-using MA.Streaming.TestSupport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
@@ -100,28 +103,30 @@ internal sealed class HostTests
     [TestCase("BrokerURI", "localhost:9092", "BrokerURI", "BrokerUrl")]
     [TestCase("BindAddress", "nowhere", "BindAddress", "'nowhere'", "localhost")]
     [TestCase("Security:Certificate", "x.pfx", "Security", "no security")]
+    [TestCase("KeepAlivePingDelay", "1d", "KeepAlivePingDelay", "1.00:00:00", "1 second to 1 hour")]
     public async Task AddStreamingApi_SettingThatIsNotAllowed_FailsTheStart(string key, string value, params string[] words)
     {
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?> { [key] = value, ["BrokerUrl"] = "memory:" }).Build();
         using var host = BuildHost(services => services.AddStreamingApi(configuration));
-        var failure = (await Assert.ThrowsAsync<ConfigurationException>(() => host.StartAsync(Limit)))!;
+        var failure = (await Assert.ThrowsAsync<OptionsValidationException>(() => host.StartAsync(Limit)))!;
         foreach (var word in words) Assert.That(failure.Message, Does.Contain(word));
     }
 
     [Test]
-    public async Task AddStreamingApi_Twice_AreTwoServers()
+    public async Task AddStreamingApi_WithNames_AreTwoServers()
     {
         await using var first = new MemoryBroker();
         await using var second = new MemoryBroker();
         using var host = BuildHost(services =>
         {
             services.AddStreamingApi(options => Set(options, first));
-            services.AddStreamingApi(options => Set(options, second), "second");
-            services.Configure<StreamingApiServerOptions>("second", options => options.DrainTimeoutSeconds = 7);
-            Assert.That(() => services.AddStreamingApi(options => Set(options, second), "second"), Throws.InvalidOperationException.With.Message.Contains("'second'"));
+            services.AddStreamingApi("second", options => options.Broker = second);
+
+            // As everywhere in .NET, the settings of a name can be changed from anywhere.
+            services.Configure<StreamingApiServerOptions>("second", options => Set(options, second));
         });
         await host.StartAsync(Limit);
-        var servers = host.Services.GetServices<StreamingApiServer>().ToArray();
+        StreamingApiServer[] servers = [host.Services.GetRequiredService<StreamingApiServer>(), host.Services.GetRequiredKeyedService<StreamingApiServer>("second")];
         Assert.That(servers.Select(server => server.State), Is.EqualTo(new[] { ServerState.Ready, ServerState.Ready }));
         foreach (var (server, name) in servers.Zip(new[] { "One", "Two" }))
         {
@@ -134,16 +139,7 @@ internal sealed class HostTests
             Assert.That(metrics, Does.Contain("stream_api_packets_routed_total 1\n").And.Contain($"data_source=\"{name}\""));
         }
 
-        Assert.That(host.Services.GetRequiredKeyedService<StreamingApiServer>("second"), Is.SameAs(servers[1]));
-        Assert.That(host.Services.GetRequiredService<IOptionsMonitor<StreamingApiServerOptions>>().Get("second").DrainTimeoutSeconds, Is.EqualTo(7));
-
-        // Both are on the host's health page, whose limit for a stop stays what it was.
-        var health = await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(Limit);
-        Assert.That(health.Entries.Keys, Is.EquivalentTo(new[] { "stream-api", "stream-api-second" }));
-        Assert.That(health.Status, Is.EqualTo(HealthStatus.Healthy));
-        Assert.That(host.Services.GetRequiredService<IOptions<HostOptions>>().Value.ShutdownTimeout, Is.EqualTo(new HostOptions().ShutdownTimeout));
         await host.StopAsync(Limit);
-        Assert.That((await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync(Limit)).Status, Is.EqualTo(HealthStatus.Unhealthy));
         Assert.That((await first.TopicsAsync(Limit)).Keys, Does.Contain("One").And.Not.Contain("Two"));
         Assert.That((await second.TopicsAsync(Limit)).Keys, Does.Contain("Two").And.Not.Contain("One"));
 
@@ -156,9 +152,150 @@ internal sealed class HostTests
     }
 
     [Test]
+    public void AddStreamingApi_OneNameTwice_IsRefusedAtOnce()
+    {
+        var services = new ServiceCollection().AddStreamingApi(options => options.BrokerUrl = "memory:").AddStreamingApi("rig", options => options.BrokerUrl = "memory:");
+        Assert.That(() => services.AddStreamingApi(_ => { }), Throws.ArgumentException.With.Message.Contains("name = ''").And.Message.Contains("allowed"));
+        Assert.That(() => services.AddStreamingApi("rig", _ => { }), Throws.ArgumentException.With.Message.Contains("name = 'rig'"));
+    }
+
+    [Test]
+    public async Task AddStreamingApi_HealthChecksOfTheHost_IncludeEachServer()
+    {
+        await using var inner = new MemoryBroker();
+        var broker = new GatedBroker(inner);
+        using var host = BuildHost(services =>
+        {
+            services.AddStreamingApi(options => OnFreePorts(options, broker));
+            services.AddStreamingApi("rig", options => OnFreePorts(options, inner));
+        });
+        await host.StartAsync(Limit);
+        var checks = host.Services.GetRequiredService<HealthCheckService>();
+        var healthy = await checks.CheckHealthAsync(Limit);
+        Assert.That(healthy.Entries.ToDictionary(entry => entry.Key, entry => entry.Value.Status), Is.EquivalentTo(new Dictionary<string, HealthStatus>
+        {
+            ["stream-api"] = HealthStatus.Healthy,
+            ["stream-api-rig"] = HealthStatus.Healthy,
+        }));
+
+        broker.Sick = "the disk is full";
+        var sick = await checks.CheckHealthAsync(Limit);
+        Assert.That(sick.Entries["stream-api"].Status, Is.EqualTo(HealthStatus.Unhealthy));
+        Assert.That(sick.Entries["stream-api"].Description, Does.Contain("the disk is full"));
+        Assert.That(sick.Entries["stream-api-rig"].Status, Is.EqualTo(HealthStatus.Healthy));
+        await host.StopAsync(Limit);
+    }
+
+    // The host's limit is for all its services: a server does not change it, and is cut short by it.
+    [Test]
+    public async Task AddStreamingApi_HostThatStopsSooner_IsWarnedOfAndStopsAtItsOwnTime()
+    {
+        await using var inner = new MemoryBroker();
+        var broker = new GatedBroker(inner);
+        var log = new CategoryLog();
+        using var host = BuildHost(services =>
+        {
+            services.AddLogging(logging => logging.AddProvider(log));
+            services.Configure<HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromSeconds(1));
+            services.AddStreamingApi(options =>
+            {
+                OnFreePorts(options, broker);
+                options.DrainTimeoutSeconds = 600;
+            });
+        });
+        await host.StartAsync(Limit);
+        Assert.That(host.Services.GetRequiredService<IOptions<HostOptions>>().Value.ShutdownTimeout, Is.EqualTo(TimeSpan.FromSeconds(1)));
+        Assert.That(log.Lines.Where(line => line.Contains("DrainTimeoutSeconds is 600", StringComparison.Ordinal)), Has.Exactly(1).Contains("00:00:01"));
+
+        using var channel = GrpcChannel.ForAddress(host.Services.GetRequiredService<StreamingApiServer>().Addresses.Single());
+        broker.Hold();
+        using var write = new PacketWriterService.PacketWriterServiceClient(channel).WriteDataPacketAsync(
+            new() { Detail = Detail("Car", "", TextPacket("x")) }, cancellationToken: Limit);
+        await broker.HeldAsync(1, Limit);
+        var stopping = host.StopAsync(Limit);
+        await FailureOfAsync(() => write.ResponseAsync.WaitAsync(Limit));
+        broker.Release();
+        await stopping.WaitAsync(Limit);
+    }
+
+    [Test]
+    public async Task AddStreamingApi_LogCategories_AreTheTypesThatLog()
+    {
+        using var folder = new TemporaryFolder();
+        var log = new CategoryLog();
+        using var host = BuildHost(services =>
+        {
+            services.AddLogging(logging => logging.AddProvider(log));
+            services.AddStreamingApi(options =>
+            {
+                options.BrokerUrl = $"embedded:{folder.Path}";
+                options.StreamApiPort = 0;
+                options.PrometheusMetricPort = 0;
+                options.SessionIdleTimeout = TimeSpan.FromHours(1);
+            });
+        });
+        await host.StartAsync(Limit);
+        await host.StopAsync(Limit);
+        Assert.That(log.Categories, Is.SupersetOf(new[]
+        {
+            "MA.Streaming.Hosting.StreamingApiServer", "MA.Streaming.Core.StreamApi", "MA.Streaming.Core.Sessions.SessionCatalog",
+            "MA.Streaming.Core.Packets.PacketReader", "MA.Streaming.Broker.Embedded.EmbeddedBroker",
+        }));
+        Assert.That(log.Categories, Has.None.EqualTo("MA.Streaming").And.None.EqualTo("MA.Streaming.Server"));
+    }
+
+    // What the application says of the mapping, for instance who may call, holds for every endpoint.
+    [TestCase(true, 5)]
+    [TestCase(false, 2)]
+    public async Task MapStreamingApi_Conventions_CoverAllThatItMaps(bool healthAndReflection, int servicesLeast)
+    {
+        await using var broker = new MemoryBroker();
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.Services.AddStreamingApi("rig", options => OnFreePorts(options, broker));
+        await using var app = builder.Build();
+        var mark = new object();
+        app.MapStreamingApi(healthAndReflection, "rig").WithMetadata(mark);
+        app.MapStreamingApiDiagnostics("rig").WithMetadata(mark);
+        var endpoints = ((IEndpointRouteBuilder)app).DataSources.SelectMany(source => source.Endpoints).OfType<RouteEndpoint>().ToArray();
+        var names = endpoints.Select(endpoint => endpoint.RoutePattern.RawText!).ToArray();
+        Assert.That(names, Does.Contain("/ma.streaming.api.v1.PacketWriterService/WriteDataPackets").And.Contain("/ma.streaming.api.v1.PacketReaderService/ReadPackets").And.Contain("/metrics"));
+        Assert.That(names.Contains("/grpc.health.v1.Health/Check"), Is.EqualTo(healthAndReflection));
+        Assert.That(names.Count(name => name.StartsWith("/ma.streaming", StringComparison.Ordinal)), Is.GreaterThanOrEqualTo(servicesLeast));
+        Assert.That(endpoints.Where(endpoint => !endpoint.Metadata.Contains(mark)).Select(endpoint => endpoint.RoutePattern.RawText), Is.Empty);
+        Assert.That(() => app.MapStreamingApi(name: "rig"), Throws.InvalidOperationException.With.Message.Contains("once"));
+        Assert.That(() => app.MapStreamingApi(name: "car"), Throws.InvalidOperationException.With.Message.Contains("'car'"));
+    }
+
+    [Test]
+    public async Task MapStreamingApi_ReflectionOfTheApplication_StaysItsOwn()
+    {
+        await using var broker = new MemoryBroker();
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
+        var own = new ReflectionV1ServiceImpl(KeyGenerator.UniqueKeyGeneratorService.Descriptor);
+        builder.Services.AddSingleton(own);
+        builder.Services.AddStreamingApi(options => OnFreePorts(options, broker));
+        await using var app = builder.Build();
+        app.MapStreamingApi(healthAndReflection: false);
+        app.MapGrpcService<ReflectionV1ServiceImpl>();
+        await app.StartAsync(Limit);
+        Assert.That(app.Services.GetRequiredService<ReflectionV1ServiceImpl>(), Is.SameAs(own));
+        using var channel = GrpcChannel.ForAddress(app.Urls.Single());
+        using var call = new ServerReflection.ServerReflectionClient(channel).ServerReflectionInfo(cancellationToken: Limit);
+        await call.RequestStream.WriteAsync(new() { ListServices = "" }, Limit);
+        Assert.That(await call.ResponseStream.MoveNext(Limit), Is.True);
+        Assert.That(
+            call.ResponseStream.Current.ListServicesResponse.Service.Select(service => service.Name),
+            Is.EqualTo(new[] { KeyGenerator.UniqueKeyGeneratorService.Descriptor.FullName }));
+        await call.RequestStream.CompleteAsync();
+    }
+
+    [Test]
     public async Task MapStreamingApi_AspNetCoreApplication_ServesOnItsPortBesideItsOwn()
     {
-        var broker = new GatedBroker(new MemoryBroker()) { WatermarksFail = () => GatedBroker.Injected() };
+        var broker = new GatedBroker(new MemoryBroker()) { FailWatermarks = true };
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
@@ -169,14 +306,10 @@ internal sealed class HostTests
             options.DrainTimeoutSeconds = 5;
         });
         await using var app = builder.Build();
-        var endpoints = new List<string?>();
-        app.MapStreamingApi().Add(endpoint => endpoints.Add(endpoint.DisplayName));
-        app.MapStreamingApiDiagnostics().Add(endpoint => endpoints.Add(endpoint.DisplayName));
+        app.MapStreamingApi();
+        app.MapStreamingApiDiagnostics();
         app.MapGet("/own", () => "the application's");
         await app.StartAsync(Limit);
-
-        foreach (var name in new[] { "WriteDataPackets", "ReadPackets", "CreateSession", "Watch", "ServerReflectionInfo", "/metrics" })
-            Assert.That(endpoints, Has.Some.Contains(name), "a convention reaches every endpoint");
 
         // It serves at once, but the Stream API has not caught up.
         var server = app.Services.GetRequiredService<StreamingApiServer>();
@@ -188,7 +321,7 @@ internal sealed class HostTests
         Assert.That(await http.GetStringAsync("/own", Limit), Is.EqualTo("the application's"));
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
 
-        broker.WatermarksFail = null;
+        broker.FailWatermarks = false;
         await server.WaitUntilReadyAsync(Limit);
         Assert.That((await sessions.CreateSessionAsync(new() { DataSource = "Car" }, cancellationToken: Limit)).Success, Is.True);
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -245,12 +378,12 @@ internal sealed class HostTests
     public async Task Stop_InTheMiddleOfTheStart_LeavesNoPortOpen()
     {
         await using var inner = new MemoryBroker();
-        var broker = new GatedBroker(inner) { WatermarksFail = () => GatedBroker.Injected() }; // The first try takes its second.
+        var broker = new GatedBroker(inner) { FailWatermarks = true }; // The first try takes its second.
         var options = NetworkServer.OnFreePorts();
         options.Broker = broker;
         await using var server = new StreamingApiServer(options);
         var starting = server.StartAsync(Limit);
-        await Until.TrueAsync(() => server.DiagnosticsAddresses.Count > 0, Limit);
+        await Until.TrueAsync(() => Task.FromResult(server.DiagnosticsAddresses.Count > 0), Limit);
         var port = new Uri(server.DiagnosticsAddresses.Single()).Port;
         await server.StopAsync(Limit);
         await Assert.CatchAsync<OperationCanceledException>(() => starting);
@@ -296,6 +429,13 @@ internal sealed class HostTests
         Assert.That(server.State, Is.EqualTo(ServerState.Ready));
     }
 
+    private static void OnFreePorts(StreamingApiServerOptions options, IBroker broker)
+    {
+        options.Broker = broker;
+        options.StreamApiPort = 0;
+        options.PrometheusMetricPort = 0;
+    }
+
     // Development: the container checks every service when it is built.
     private static IHost BuildHost(Action<IServiceCollection> add)
     {
@@ -303,5 +443,34 @@ internal sealed class HostTests
         builder.ConfigureContainer(new DefaultServiceProviderFactory(new ServiceProviderOptions { ValidateOnBuild = true, ValidateScopes = true }));
         add(builder.Services);
         return builder.Build();
+    }
+
+    /// <summary>Keeps categories and lines.</summary>
+    private sealed class CategoryLog : ILoggerProvider, ILogger
+    {
+        private readonly ConcurrentQueue<string> _categories = new();
+        private readonly ConcurrentQueue<string> _lines = new();
+
+        public IReadOnlyCollection<string> Categories => _categories;
+
+        public IReadOnlyCollection<string> Lines => _lines;
+
+        public ILogger CreateLogger(string categoryName)
+        {
+            _categories.Enqueue(categoryName);
+            return this;
+        }
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            _lines.Enqueue(formatter(state, exception));
+
+        public void Dispose()
+        {
+        }
     }
 }

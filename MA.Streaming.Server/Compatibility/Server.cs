@@ -5,6 +5,7 @@ using MA.Streaming.Core.Configuration;
 using MA.Streaming.Hosting;
 using MA.Streaming.Proto.Client.Local;
 using MA.Streaming.Proto.Core.Abstractions;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace MA.Streaming.Proto.Core.Abstractions
@@ -12,13 +13,13 @@ namespace MA.Streaming.Proto.Core.Abstractions
     /// <summary>A Stream API on the network.</summary>
     public interface IServer
     {
-        /// <summary>Starts, and returns when the server is ready. If the broker does not answer, it returns and goes on trying.</summary>
+        /// <summary>Starts, and returns when it is ready, or when its broker does not answer; it goes on trying then.</summary>
         Task Start();
 
-        /// <summary>Accepts no new calls, finishes the accepted ones, ends reads with UNAVAILABLE, and closes.</summary>
+        /// <summary>Stops accepting, finishes what was accepted, ends reads with UNAVAILABLE, and closes.</summary>
         Task Stop();
 
-        /// <summary>Finds one of its parts by its type. Null for any other type.</summary>
+        /// <summary>One of its parts by its type; null for anything else.</summary>
         object? GetService(Type serviceType);
     }
 }
@@ -26,13 +27,13 @@ namespace MA.Streaming.Proto.Core.Abstractions
 namespace MA.Streaming.Proto.ServerComponent
 {
     /// <summary>
-    /// A Stream API on the network: gRPC on StreamApiPort, metrics and health on port 10010. The environment variable PROMETHEUS_METRIC_PORT
-    /// sets another port. It listens on every interface, unless BIND_ADDRESS names one.
+    /// A Stream API on the network: gRPC on StreamApiPort, metrics and health on port 10010 or the one that the environment variable
+    /// PROMETHEUS_METRIC_PORT names, on every interface unless BIND_ADDRESS names one.
     /// </summary>
     /// <param name="streamingApiConfiguration">The settings.</param>
-    /// <param name="cancellationTokenSourceProvider">Cancelling the provided source has the effect of <see cref="Stop"/>.</param>
-    /// <param name="kafkaBrokerAvailabilityChecker">Checks the broker before the start, for Kafka addresses only.</param>
-    /// <param name="loggingDirectoryProvider">Names the folder of a rolling text log; empty for none.</param>
+    /// <param name="cancellationTokenSourceProvider">Cancelling the provided source means <see cref="Stop"/>.</param>
+    /// <param name="kafkaBrokerAvailabilityChecker">Asked for Kafka addresses only.</param>
+    /// <param name="loggingDirectoryProvider">The folder of a rolling text log; empty for none.</param>
     /// <param name="registerServices">True: <see cref="GetService"/> also gives the five clients, in process.</param>
     public sealed class Server(
         IStreamingApiConfiguration streamingApiConfiguration,
@@ -50,11 +51,11 @@ namespace MA.Streaming.Proto.ServerComponent
         /// <summary>The port of metrics and health; 0 takes any free one.</summary>
         public int PrometheusMetricPort { get; init; } = ServerEnvironment.MetricPort(10010);
 
-        /// <summary>The address of the ports: <c>*</c> (every interface), <c>localhost</c> or an IP address.</summary>
+        /// <summary>Where it is served: <c>*</c> (every interface), <c>localhost</c> or an IP address.</summary>
         public string BindAddress { get; init; } = ServerEnvironment.BindAddress(StreamingApiServerOptions.AllInterfaces);
 
         /// <inheritdoc/>
-        /// <exception cref="ConfigurationException">A setting is not allowed. The message names the key, the value and what is allowed.</exception>
+        /// <exception cref="ConfigurationException">A setting is not allowed: names key, value and what is.</exception>
         /// <exception cref="PortException">A port cannot be opened.</exception>
         public async Task Start()
         {
@@ -99,7 +100,7 @@ namespace MA.Streaming.Proto.ServerComponent
             return Array.Find(services, serviceType.IsInstanceOfType) ?? (registerServices ? ClientOf(serviceType, engine) : null);
         }
 
-        /// <summary>Stops the server if it runs, and waits until it has stopped.</summary>
+        /// <summary>Stops it, if nobody has, and waits until it has stopped.</summary>
 #pragma warning disable RS0030 // A synchronous member that customers call.
         public void Dispose() => Task.Run(Stop).GetAwaiter().GetResult();
 #pragma warning restore RS0030
@@ -126,13 +127,13 @@ namespace MA.Streaming.Proto.ServerComponent
             };
         }
 
-        // The server tries until the broker answers; the checker's answer goes into the log.
+        // The server tries until the broker answers; what the checker says goes into the log.
         private async Task AskForKafkaAsync()
         {
             var url = streamingApiConfiguration.BrokerUrl;
             if (BrokerAddress.Parse(url).Kind != BrokerKind.Kafka) return;
             var answers = await kafkaBrokerAvailabilityChecker.CheckAsync(url).ConfigureAwait(false);
-            if (!answers) _log?.Loggers.CreateLogger(typeof(StreamingApiServer).FullName!).KafkaDoesNotAnswer(url);
+            if (!answers) _log?.Loggers.CreateLogger<Server>().KafkaDoesNotAnswer(url);
         }
 
         private async Task StopOnceAsync()

@@ -112,6 +112,37 @@ internal sealed class AppConfigTests
         Assert.That(typeof(StreamingApiConfiguration).GetProperties().Select(p => p.Name), Is.SubsetOf(options));
     }
 
+    // The same for the groups, whose tables of setters stand beside the options.
+    [Test]
+    public void KeysOfGroups_AreTheSettingsThereAre()
+    {
+        Assert.That(AppConfig.Embedded.Keys, Is.EquivalentTo(SettingsOf<EmbeddedLogOptions>()));
+        Assert.That(AppConfig.Limits.Keys, Is.EquivalentTo(SettingsOf<StreamingApiLimits>()));
+        Assert.That(AppConfig.Kafka.Keys, Is.EquivalentTo(SettingsOf<KafkaOptions>()));
+
+        static IEnumerable<string> SettingsOf<T>() => typeof(T).GetProperties().Where(p => p.SetMethod is { IsStatic: false }).Select(p => p.Name);
+    }
+
+    // A setter that changes another setting than its key says shows here: each is given a value that no default has.
+    [Test]
+    public void KeysOfGroups_Each_SetsItsOwnSettingOnly()
+    {
+        Check(AppConfig.Embedded, EmbeddedLogOptions.Default, "Embedded", options => options.Embedded);
+        Check(AppConfig.Limits, StreamingApiLimits.Default, "Limits", options => options.Limits);
+        Check(AppConfig.Kafka, KafkaOptions.Default, "Kafka", options => options.Kafka);
+
+        void Check<T>(Dictionary<string, Func<T, SettingsReader, T>> table, T defaults, string group, Func<StreamingApiServerOptions, T> pick)
+        {
+            foreach (var key in table.Keys)
+            {
+                var value = key switch { "CommitPolicy" => "\"Written\"", "Properties" or "TopicConfiguration" => "{ \"a\": \"b\" }", _ => "\"7\"" };
+                var read = pick(Read($$"""{ "{{group}}": { "{{key}}": {{value}} } }"""));
+                var changed = typeof(T).GetProperties().Where(p => p.SetMethod is { IsStatic: false } && !Equals(p.GetValue(read), p.GetValue(defaults)));
+                Assert.That(changed.Select(p => p.Name), Is.EqualTo(new[] { key }), $"{group}.{key}");
+            }
+        }
+    }
+
     [Test]
     public void Options_FromAConfigurationAndBack_KeepEverySetting()
     {
@@ -286,7 +317,7 @@ internal sealed class AppConfigTests
             ["MY_BROKER_HOST"] = "x",
             ["StreamApiPrt"] = "1",
         }).Build();
-        AppConfig.Read(configuration, _log);
+        AppConfig.Read(new StreamingApiServerOptions(), configuration, _log);
         Assert.That(_log.Entries.Where(e => e.Event == "UnknownKey").Select(e => e.Message).Single(), Does.Contain("StreamApiPrt"));
     }
 

@@ -25,7 +25,6 @@ internal static class TypeUse
         {
             if (outer.Name.Contains('<', StringComparison.Ordinal) || outer.IsDefined(typeof(CompilerGeneratedAttribute), inherit: false)) return false;
             if (outer.Namespace is "Microsoft.CodeAnalysis" or "System.Runtime.CompilerServices") return false;
-            if (outer.Namespace?.StartsWith("MA.Streaming.Hosting.Wire.", StringComparison.Ordinal) == true) return false; // Generated from .proto files.
         }
 
         return true;

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Hosting;
 
 /// <summary>The log events of the network server.</summary>
-internal static partial class Log
+internal static partial class LogEvents
 {
     // 1100: start, stop, configuration
 
@@ -36,6 +36,9 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "The Kafka broker {BrokerUrl} does not answer; it is tried until it does")]
     public static partial void KafkaDoesNotAnswer(this ILogger logger, string brokerUrl);
+
+    [LoggerMessage(EventId = 1111, Level = LogLevel.Warning, Message = "DrainTimeoutSeconds is {Seconds}, but the host ends a stop after {ShutdownTimeout}: a longer drain is cut short. HostOptions.ShutdownTimeout sets the host's limit")]
+    public static partial void HostStopsSooner(this ILogger logger, int seconds, TimeSpan shutdownTimeout);
 
     // 1200: metrics and health
 
