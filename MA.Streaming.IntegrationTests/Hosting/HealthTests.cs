@@ -1,8 +1,8 @@
 using System.Net;
 using Grpc.Core;
-using Grpc.Health.V1;
 using MA.Streaming.Broker.Embedded;
-using MA.Streaming.IntegrationTests.Support;
+using Grpc.Health.V1;
+using MA.Streaming.Core.Broker;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static Grpc.Health.V1.HealthCheckResponse.Types;
@@ -46,7 +46,7 @@ internal sealed class HealthTests
     {
         var health = new Health.HealthClient(_server.Channel);
         Assert.That((await health.CheckAsync(new() { Service = service }, cancellationToken: Limit)).Status, Is.EqualTo(ServingStatus.Serving));
-        _broker.Sick = "the disk is full";
+        _broker.Health = () => new BrokerHealth(false, "the disk is full");
         Assert.That((await health.CheckAsync(new() { Service = service }, cancellationToken: Limit)).Status, Is.EqualTo(ServingStatus.NotServing));
     }
 
@@ -61,9 +61,9 @@ internal sealed class HealthTests
     {
         using var watch = new Health.HealthClient(_server.Channel).Watch(new(), cancellationToken: Limit);
         Assert.That(await NextAsync(watch), Is.EqualTo(ServingStatus.Serving));
-        _broker.Sick = "the disk is full";
+        _broker.Health = () => new BrokerHealth(false, "the disk is full");
         Assert.That(await NextAsync(watch), Is.EqualTo(ServingStatus.NotServing));
-        _broker.Sick = null;
+        _broker.Health = null;
         Assert.That(await NextAsync(watch), Is.EqualTo(ServingStatus.Serving));
 
         var stopping = _server.Server.StopAsync(Limit);
@@ -85,7 +85,7 @@ internal sealed class HealthTests
     {
         var healthy = await _server.Diagnostics.GetAsync("/healthz/ready", Limit);
         Assert.That(healthy.StatusCode, Is.EqualTo(HttpStatusCode.OK));
-        _broker.Sick = "the disk is full";
+        _broker.Health = () => new BrokerHealth(false, "the disk is full");
         var sick = await _server.Diagnostics.GetAsync("/healthz/ready", Limit);
         Assert.That(sick.StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
         Assert.That(await sick.Content.ReadAsStringAsync(Limit), Does.Contain("the disk is full").And.Contain("\"ready\":false"));

@@ -12,6 +12,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Hosting;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Routing;
@@ -178,7 +179,7 @@ internal sealed class HostTests
             ["stream-api-rig"] = HealthStatus.Healthy,
         }));
 
-        broker.Sick = "the disk is full";
+        broker.Health = () => new BrokerHealth(false, "the disk is full");
         var sick = await checks.CheckHealthAsync(Limit);
         Assert.That(sick.Entries["stream-api"].Status, Is.EqualTo(HealthStatus.Unhealthy));
         Assert.That(sick.Entries["stream-api"].Description, Does.Contain("the disk is full"));
@@ -208,7 +209,7 @@ internal sealed class HostTests
         Assert.That(log.Lines.Where(line => line.Contains("DrainTimeoutSeconds is 600", StringComparison.Ordinal)), Has.Exactly(1).Contains("00:00:01"));
 
         using var channel = GrpcChannel.ForAddress(host.Services.GetRequiredService<StreamingApiServer>().Addresses.Single());
-        broker.Hold();
+        broker.HoldAll();
         using var write = new PacketWriterService.PacketWriterServiceClient(channel).WriteDataPacketAsync(
             new() { Detail = Detail("Car", "", TextPacket("x")) }, cancellationToken: Limit);
         await broker.HeldAsync(1, Limit);
@@ -295,7 +296,7 @@ internal sealed class HostTests
     [Test]
     public async Task MapStreamingApi_AspNetCoreApplication_ServesOnItsPortBesideItsOwn()
     {
-        var broker = new GatedBroker(new MemoryBroker()) { FailWatermarks = true };
+        var broker = new GatedBroker(new MemoryBroker()) { WatermarksFail = () => GatedBroker.Injected() };
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
@@ -321,7 +322,7 @@ internal sealed class HostTests
         Assert.That(await http.GetStringAsync("/own", Limit), Is.EqualTo("the application's"));
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.ServiceUnavailable));
 
-        broker.FailWatermarks = false;
+        broker.WatermarksFail = null;
         await server.WaitUntilReadyAsync(Limit);
         Assert.That((await sessions.CreateSessionAsync(new() { DataSource = "Car" }, cancellationToken: Limit)).Success, Is.True);
         Assert.That((await http.GetAsync("/healthz/ready", Limit)).StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -378,7 +379,7 @@ internal sealed class HostTests
     public async Task Stop_InTheMiddleOfTheStart_LeavesNoPortOpen()
     {
         await using var inner = new MemoryBroker();
-        var broker = new GatedBroker(inner) { FailWatermarks = true }; // The first try takes its second.
+        var broker = new GatedBroker(inner) { WatermarksFail = () => GatedBroker.Injected() }; // The first try takes its second.
         var options = NetworkServer.OnFreePorts();
         options.Broker = broker;
         await using var server = new StreamingApiServer(options);

@@ -2,11 +2,11 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Grpc.Core;
-using Grpc.Health.V1;
 using Grpc.Net.Client;
 using MA.Streaming.API;
-using MA.Streaming.IntegrationTests.Support;
+using Grpc.Health.V1;
 using MA.Streaming.KeyGenerator;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 
 namespace MA.Streaming.IntegrationTests.Tool;

@@ -5,6 +5,7 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using MA.Streaming.API;
 using MA.Streaming.IntegrationTests.Support;
+using MA.Streaming.TestSupport;
 using NUnit.Framework;
 using static MA.Streaming.IntegrationTests.Support.Clients;
 
