@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using MA.Streaming.Abstraction;
 using MA.Streaming.Broker.Embedded;
@@ -23,10 +22,9 @@ public sealed partial class NodeClientTests(StreamCreationStrategy strategy, boo
     [OneTimeSetUp]
     public async Task RunThem()
     {
-        var packages = Packages();
-        if (!File.Exists(Path.Combine(packages, "complete")) || !await ForeignTests.WorksAsync(new ProcessStartInfo("node", ["--version"])))
+        if (!await NodePackages.AreThereAsync())
         {
-            Assert.Ignore($"node, or its packages in {packages}, are not there: eng/install-clients installs them where npm is");
+            Assert.Ignore(NodePackages.Missing);
             return;
         }
 
@@ -35,20 +33,13 @@ public sealed partial class NodeClientTests(StreamCreationStrategy strategy, boo
         var configuration = new StreamingApiConfiguration(strategy, "memory:", [new("Chassis", 1), new("Laps", 2)], batchingResponses: batching);
         await using var server = await StreamServer.StartAsync(Transport.Kestrel, configuration, broker, null, limit.Token);
         var run = new ProcessStartInfo("node", [Path.Combine(ForeignTests.Folder("node"), "test", "run.js")]);
-        run.Environment["NODE_PATH"] = Path.Combine(packages, "node_modules");
+        run.Environment["NODE_PATH"] = NodePackages.Modules;
         run.Environment["STREAM_API_ADDRESS"] = server.Address;
         await _tests.RunTestsAsync(run);
     }
 
     [TestCaseSource(nameof(Names))]
     public void Client_OfNode_Passes(string test) => _tests.AssertPassed(test);
-
-    /// <summary>The folder that eng/install-clients made for exactly these packages.</summary>
-    private static string Packages()
-    {
-        byte[] named = [.. File.ReadAllBytes(Path.Combine(ForeignTests.Folder("node"), "package.json")), .. File.ReadAllBytes(Path.Combine(ForeignTests.Folder("node"), "package-lock.json"))];
-        return Path.Combine(ForeignTests.Cache, $"node-{Convert.ToHexStringLower(SHA256.HashData(named))[..16]}");
-    }
 
     [GeneratedRegex("^test\\('(?<name>[^']+)'")]
     private static partial Regex TestCall();
