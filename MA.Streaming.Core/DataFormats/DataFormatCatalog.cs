@@ -5,6 +5,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Internal;
 using MA.Streaming.Core.Keys;
 using MA.Streaming.Core.Packets;
+using MA.Streaming.Core.Records;
 using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
@@ -22,7 +23,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private readonly Func<string, DataSourceFormats> _open;
     private readonly IBroker _broker;
     private readonly TopicDirectory _directory;
-    private readonly PacketWriter _writer;
+    private readonly EngineRecords _records;
 
     // Where the ids of new formats come from; null: from their content.
     private readonly IKeyGenerator? _ids;
@@ -37,7 +38,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public DataFormatCatalog(
         IBroker broker,
         TopicDirectory directory,
-        PacketWriter writer,
+        EngineRecords records,
         IKeyGenerator? ids,
         bool integrate,
         Telemetry telemetry,
@@ -46,7 +47,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     {
         _broker = broker;
         _directory = directory;
-        _writer = writer;
+        _records = records;
         _ids = ids;
         _logger = logger;
         _open = dataSource => new DataSourceFormats(
@@ -65,7 +66,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public async Task<ulong> GetOrRegisterAsync(
         string dataSource, DataFormatKind kind, IReadOnlyList<string> identifiers, CancellationToken cancellationToken)
     {
-        _writer.CheckDataSource(dataSource);
+        _records.CheckDataSource(dataSource);
         var formats = Of(dataSource);
         var identity = FormatIdentity.Of(dataSource, kind, identifiers);
         if (formats.Find(identity) is { } known) return known.Id;
@@ -153,7 +154,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         if (format.Kind == DataFormatKind.Event) definition.EventIdentifier = format.Identifiers[0];
         else definition.ParameterIdentifiers = new ParameterList { ParameterIdentifiers = { format.Identifiers } };
         var packet = new Packet { Type = DataSourceFormats.DefinitionType, IsEssential = true, Content = definition.ToByteString() };
-        var appended = await _writer.AppendEssentialAsync(dataSource, packet).ConfigureAwait(false);
+        var appended = await _records.AppendFormatAsync(dataSource, packet).ConfigureAwait(false);
         return await formats.FoldedAsync(format, appended, CancellationToken.None).ConfigureAwait(false);
     }
 

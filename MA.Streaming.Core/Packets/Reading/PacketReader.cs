@@ -175,7 +175,7 @@ internal sealed class PacketReader(
         {
             group = await broker.JoinGroupAsync(details.ConsumerGroup, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        catch (Exception exception) when (Errors.IsBrokerFailure(exception))
         {
             throw Errors.From(exception, Joining(details));
         }
@@ -222,7 +222,7 @@ internal sealed class PacketReader(
         {
             assigned = await next.ConfigureAwait(false);
         }
-        catch (Exception exception) when (Errors.IsOfBroker(exception))
+        catch (Exception exception) when (Errors.IsBrokerFailure(exception))
         {
             throw Errors.From(exception, Joining(details));
         }
@@ -246,7 +246,7 @@ internal sealed class PacketReader(
                 logger.ReadInterrupted(details.DataSource, delay, exception);
                 await Task.Delay(delay, clock, cancellationToken).ConfigureAwait(false);
             }
-            catch (Exception exception) when (Errors.IsOfBroker(exception))
+            catch (Exception exception) when (Errors.IsBrokerFailure(exception))
             {
                 throw Errors.From(exception, Joining(details));
             }
