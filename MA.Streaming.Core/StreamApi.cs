@@ -103,17 +103,19 @@ public sealed class StreamApi : IAsyncDisposable
             configuration.IntegrateDataFormatManagement, _telemetry, _clock, _logger);
         _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, _logger);
         var appender = new PacketAppender(broker, unary, _telemetry, _own.AutoRegisterDataFormats || _expiry is not null ? Written : null);
-        var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, _logger);
+        var planner = new ReadPlanner(broker, layout, _directory);
+        var groups = new GroupReads(broker, planner, _clock, _logger);
         _telemetry.ObserveConnections(() => _connections.Count);
         _telemetry.ObserveReads(() => _connections.Reads);
         _telemetry.ObservePending(() => unary.PendingBytes, () => unary.PendingPackets);
         PacketWriterEndpoint = new PacketWriterEndpoint(encoder, appender, records, _calls, limits);
         PacketReaderEndpoint = new PacketReaderEndpoint(
-            reader,
+            planner,
+            groups,
+            new ReadLoop(broker, planner, groups, limits, _telemetry, _clock, _logger),
             _connections,
-            dataSource => (id, isEvent, token) =>
-                _formats.ResolveAsync(dataSource, id, isEvent ? DataFormatKind.Event : DataFormatKind.Parameters, token),
-            configuration.BatchingResponses,
+            _formats,
+            configuration.BatchingResponses ? limits.ResponsePacketsMax : 1,
             _calls,
             limits,
             _telemetry,
