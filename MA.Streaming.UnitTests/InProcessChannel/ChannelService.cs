@@ -36,10 +36,18 @@ internal sealed class ChannelService : WireSmoke.WireSmokeBase
         OnChat(requestStream, responseStream, context);
 
     /// <summary>A client on a channel with this service.</summary>
-    public WireSmoke.WireSmokeClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null, bool takesRequestsAtOnce = false)
+    public WireSmoke.WireSmokeClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null)
     {
         channel = new Proto.Client.Local.InProcessChannel(clock: clock);
-        channel.Bind(binder => WireSmoke.BindService(binder, this), takesRequestsAtOnce);
+        channel.Bind(binder => WireSmoke.BindService(binder, this));
+        return new WireSmoke.WireSmokeClient(channel);
+    }
+
+    /// <summary>A client whose requests reach this service uncopied.</summary>
+    public WireSmoke.WireSmokeClient ClientWithoutCopies()
+    {
+        var channel = new Proto.Client.Local.InProcessChannel();
+        channel.BindWithoutCopies(binder => WireSmoke.BindService(binder, this));
         return new WireSmoke.WireSmokeClient(channel);
     }
 
