@@ -26,8 +26,8 @@ internal static class Errors
 
     public static RpcException ShuttingDown() => Unavailable("the Stream API is shutting down");
 
-    /// <summary>True for what a broker throws: its own failures, and that it is gone.</summary>
-    public static bool IsOfBroker(Exception exception) => exception is BrokerException or ObjectDisposedException;
+    /// <summary>True for the exceptions of a broker: its own failures, and ObjectDisposedException after its disposal.</summary>
+    public static bool IsBrokerFailure(Exception exception) => exception is BrokerException or ObjectDisposedException;
 
     /// <summary>The status of a broker's failure; <paramref name="doing"/> says what the call was at.</summary>
     public static RpcException From(Exception exception, string doing)

@@ -8,6 +8,7 @@ using MA.Streaming.Core.DataFormats;
 using MA.Streaming.Core.Internal;
 using MA.Streaming.Core.Keys;
 using MA.Streaming.Core.Packets;
+using MA.Streaming.Core.Records;
 using MA.Streaming.Core.Sessions;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -75,10 +76,14 @@ public sealed class StreamApi : IAsyncDisposable
         var layout = new TopicLayout(configuration.StreamCreationStrategy, ConfigurationValidation.Mappings(configuration));
         _directory = new TopicDirectory(broker, LoggerOf<TopicDirectory>(), _clock);
         var keys = configuration.UseRemoteKeyGenerator ? options.KeyGenerator! : new Keys.KeyGenerator(_clock);
-        var writer = new PacketWriter(broker, layout, _directory, limits, _telemetry, _clock);
+        var appenders = new TopicAppenders(broker, _directory, limits.WriteTimeout, _clock);
+        var targets = new StreamTargets(layout, appenders, _telemetry);
+        var encoder = new PacketEncoder(targets, Math.Min(limits.PacketBytesMax, broker.Info.RecordBytesMax));
+        var unary = new UnaryWrites(broker, limits, _clock);
+        var records = new EngineRecords(layout, appenders, targets, encoder, unary, _telemetry);
         if (configuration.IntegrateSessionManagement)
         {
-            _sessions = new SessionCatalog(broker, writer, layout, _directory, keys, limits, _telemetry, _clock, LoggerOf<SessionCatalog>());
+            _sessions = new SessionCatalog(broker, records, layout, _directory, keys, limits, _telemetry, _clock, LoggerOf<SessionCatalog>());
             if (_own.SessionIdleTimeout > TimeSpan.Zero)
             {
                 _expiry = new SessionExpiry(_sessions, _own.SessionIdleTimeout, !broker.Info.IsShared, _clock, LoggerOf<SessionExpiry>());
@@ -93,30 +98,24 @@ public sealed class StreamApi : IAsyncDisposable
         _formats = new DataFormatCatalog(
             broker,
             _directory,
-            writer,
+            records,
             configuration.UseRemoteKeyGenerator ? keys : null,
             configuration.IntegrateDataFormatManagement, _telemetry, _clock, LoggerOf<DataFormatCatalog>());
         _connections = new ConnectionTable(limits, _own.ConnectionIdleTimeout, _clock, LoggerOf<ConnectionTable>());
-        var reader = new PacketReader(broker, layout, _directory, limits, _telemetry, _clock, LoggerOf<PacketReader>());
-        if (_own.AutoRegisterDataFormats || _expiry is not null)
-        {
-            writer.Written = packet =>
-            {
-                if (_own.AutoRegisterDataFormats) _formats.Observe(packet.Stream.DataSource, packet.Record.Value!.Value.Span);
-                _expiry?.Touch(packet.SessionKey);
-            };
-        }
-
+        var appender = new PacketAppender(broker, unary, _telemetry, _own.AutoRegisterDataFormats || _expiry is not null ? Written : null);
+        var planner = new ReadPlanner(broker, layout, _directory);
+        var groups = new GroupReads(broker, planner, _clock, LoggerOf<GroupReads>());
         _telemetry.ObserveConnections(() => _connections.Count);
         _telemetry.ObserveReads(() => _connections.Reads);
-        _telemetry.ObservePending(() => writer.PendingBytes, () => writer.PendingPackets);
-        PacketWriterEndpoint = new PacketWriterEndpoint(writer, _calls, limits);
+        _telemetry.ObservePending(() => unary.PendingBytes, () => unary.PendingPackets);
+        PacketWriterEndpoint = new PacketWriterEndpoint(encoder, appender, records, _calls, limits);
         PacketReaderEndpoint = new PacketReaderEndpoint(
-            reader,
+            planner,
+            groups,
+            new ReadLoop(broker, planner, groups, limits, _telemetry, _clock, LoggerOf<ReadLoop>()),
             _connections,
-            dataSource => (id, isEvent, token) =>
-                _formats.ResolveAsync(dataSource, id, isEvent ? DataFormatKind.Event : DataFormatKind.Parameters, token),
-            configuration.BatchingResponses,
+            _formats,
+            configuration.BatchingResponses ? limits.ResponsePacketsMax : 1,
             _calls,
             limits,
             _telemetry,
@@ -211,6 +210,12 @@ public sealed class StreamApi : IAsyncDisposable
         _telemetry.Dispose();
         _calls.Dispose();
         _logger.Stopped();
+    }
+
+    private void Written(PreparedPacket packet)
+    {
+        if (_own.AutoRegisterDataFormats) _formats.Observe(packet.Stream.DataSource, packet.Value.Span);
+        _expiry?.Touch(packet.SessionKey);
     }
 
     private async Task CatchUpAsync(CancellationToken cancellationToken)

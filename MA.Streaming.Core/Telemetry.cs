@@ -106,7 +106,7 @@ internal sealed class Telemetry : IDisposable
         _meter.CreateObservableGauge("stream_api_data_formats_total", () => Measure(byDataSource()), "{format}", "Known data formats by data source.");
     }
 
-    /// <summary>The labels of a stream; kept by who counts often.</summary>
+    /// <summary>The labels of a stream; callers that count often keep them.</summary>
     public StreamTags TagsOf(string dataSource, string stream)
     {
         if (_streams.TryGetValue((dataSource, stream), out var tags)) return tags;
@@ -138,17 +138,13 @@ internal sealed class Telemetry : IDisposable
         _infoBytes.Add(bytes, tags.DataSource);
     }
 
-    public void Read(StreamTags tags, int packets, bool essential)
-    {
-        if (essential) _essentialRead.Add(packets, tags.DataSource);
-        else _read.Add(packets, tags.DataSource, tags.Stream);
-    }
+    public void Read(StreamTags tags, int packets) => _read.Add(packets, tags.DataSource, tags.Stream);
 
-    public void Delivered(StreamTags tags, int packets, bool essential)
-    {
-        if (essential) _essentialDelivered.Add(packets, tags.DataSource);
-        else _delivered.Add(packets, tags.DataSource, tags.Stream);
-    }
+    public void Delivered(StreamTags tags, int packets) => _delivered.Add(packets, tags.DataSource, tags.Stream);
+
+    public void EssentialsRead(StreamTags tags, int packets) => _essentialRead.Add(packets, tags.DataSource);
+
+    public void EssentialsDelivered(StreamTags tags, int packets) => _essentialDelivered.Add(packets, tags.DataSource);
 
     public void Skipped(string reason) => _skipped.Add(1, new KeyValuePair<string, object?>("reason", reason));
 

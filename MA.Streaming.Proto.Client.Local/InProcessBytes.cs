@@ -3,12 +3,18 @@ using Grpc.Core;
 
 namespace MA.Streaming.Proto.Client.Local;
 
-/// <summary>What a marshaller writes, for messages that can be copied in no other way.</summary>
+/// <summary>The bytes that a marshaller writes, for messages that have no <c>Clone</c>.</summary>
 internal sealed class InProcessBytes : SerializationContext
 {
     private readonly ArrayBufferWriter<byte> _buffer = new();
 
-    public byte[] Written => _buffer.WrittenSpan.ToArray();
+    /// <summary>Copies a message through its marshaller.</summary>
+    public static T Copy<T>(T message, Marshaller<T> marshaller)
+    {
+        var bytes = new InProcessBytes();
+        marshaller.ContextualSerializer(message, bytes);
+        return marshaller.ContextualDeserializer(new Reader(bytes._buffer.WrittenSpan.ToArray()));
+    }
 
     public override void Complete(byte[] payload) => _buffer.Write(payload);
 
@@ -22,7 +28,7 @@ internal sealed class InProcessBytes : SerializationContext
     {
     }
 
-    internal sealed class Reader(byte[] bytes) : DeserializationContext
+    private sealed class Reader(byte[] bytes) : DeserializationContext
     {
         public override int PayloadLength => bytes.Length;
 

@@ -1,9 +1,10 @@
 using System.Diagnostics;
+using Google.Protobuf;
 using Grpc.Core;
 
 namespace MA.Streaming.Proto.Client.Local;
 
-/// <summary>One call: what the handler sees of it, and how it ends. It ends once, by whichever comes first: the handler's end, the
+/// <summary>One call: the handler's context, and the end of the call. A call ends once, by whichever comes first: the handler's end, the
 /// deadline, the client's cancel or dispose; then the status never changes.</summary>
 #pragma warning disable CA1001 // The source has no timer and no link: it holds nothing that a disposal would release.
 internal sealed class InProcessCall : ServerCallContext
@@ -14,7 +15,7 @@ internal sealed class InProcessCall : ServerCallContext
     private static readonly Status DeadlinePassed = new(StatusCode.DeadlineExceeded, "");
 
     private readonly Lock _gate = new();
-    private readonly InProcessChannel _channel;
+    private readonly InProcessCallInvoker _invoker;
     private readonly IMethod _method;
     private readonly string? _host;
     private readonly CallOptions _options;
@@ -32,15 +33,18 @@ internal sealed class InProcessCall : ServerCallContext
     private bool _isCutOff;
     private Action? _whenEnded;
 
-    public InProcessCall(InProcessChannel channel, IMethod method, string? host, CallOptions options)
+    public InProcessCall(InProcessCallInvoker invoker, IMethod method, string? host, CallOptions options)
     {
-        _channel = channel;
+        _invoker = invoker;
         _method = method;
         _host = host;
         _options = options;
-        if (channel.ObservesCalls) _started = Stopwatch.GetTimestamp();
+        if (invoker.ObservesCalls) _started = Stopwatch.GetTimestamp();
         _activity = StartActivity(method, options.Headers);
     }
+
+    /// <summary>False where the handler is done with a request before the caller goes on.</summary>
+    public bool CopiesRequests { get; init; } = true;
 
     /// <summary>The status, once the call has ended.</summary>
     public Status? Final
@@ -62,7 +66,7 @@ internal sealed class InProcessCall : ServerCallContext
 
         if (_options.Deadline is { } deadline && deadline != DateTime.MaxValue)
         {
-            var left = deadline.ToUniversalTime() - _channel.Clock.GetUtcNow().UtcDateTime;
+            var left = deadline.ToUniversalTime() - _invoker.Clock.GetUtcNow().UtcDateTime;
             if (left <= TimeSpan.Zero)
             {
                 End(DeadlinePassed);
@@ -72,7 +76,7 @@ internal sealed class InProcessCall : ServerCallContext
             // A timer takes some 49 days; a deadline beyond that is none.
             if (left.TotalMilliseconds < uint.MaxValue - 1)
             {
-                var timer = _channel.Clock.CreateTimer(static call => ((InProcessCall)call!).End(DeadlinePassed), this, left, Timeout.InfiniteTimeSpan);
+                var timer = _invoker.Clock.CreateTimer(static call => ((InProcessCall)call!).End(DeadlinePassed), this, left, Timeout.InfiniteTimeSpan);
                 Keep(ref _deadlineTimer, timer);
             }
         }
@@ -91,6 +95,21 @@ internal sealed class InProcessCall : ServerCallContext
         }
 
         return true;
+    }
+
+    /// <summary>The request that the handler gets: a copy, unless the handler is done with it before the caller goes on.</summary>
+    /// <exception cref="RpcException">The request is too large.</exception>
+    public TRequest CopyIfNeeded<TRequest>(TRequest request, Marshaller<TRequest> marshaller)
+        where TRequest : class
+    {
+        if (request is IMessage message && message.CalculateSize() is var size && size > InProcessChannel.RequestBytesMax)
+        {
+            throw new RpcException(new Status(
+                StatusCode.ResourceExhausted, $"{_method.FullName}: the request has {size} bytes; allowed are {InProcessChannel.RequestBytesMax}"));
+        }
+
+        if (!CopiesRequests) return request;
+        return request is IDeepCloneable<TRequest> cloneable ? cloneable.Clone() : InProcessBytes.Copy(request, marshaller);
     }
 
     public void Cancel() => End(CancelledByClient);
@@ -127,7 +146,7 @@ internal sealed class InProcessCall : ServerCallContext
             _hasEnded = true;
             _final = status;
 
-            // What the handler still adds after the client's end is not for the client.
+            // After the client's end it gets no more trailers of the handler.
             _isCutOff = tellHandler;
             if (!tellHandler) _finalTrailers = _responseTrailers ?? Metadata.Empty;
             whenEnded = _whenEnded;
@@ -142,7 +161,7 @@ internal sealed class InProcessCall : ServerCallContext
         whenEnded?.Invoke();
         if (tellHandler) cancellation?.Cancel();
         Core.Telemetry.EndRpc(_activity, (int)status.StatusCode, status.Detail);
-        _channel.CallEnded(_method.FullName, status.StatusCode, _started);
+        _invoker.CallEnded(_method.FullName, status.StatusCode, _started);
         return true;
     }
 
@@ -152,7 +171,7 @@ internal sealed class InProcessCall : ServerCallContext
         if (exception is RpcException rpc)
         {
             foreach (var entry in rpc.Trailers) ResponseTrailers.Add(entry);
-            return new Status(rpc.Status.StatusCode, rpc.Status.Detail); // What is for debugging stays with the service.
+            return new Status(rpc.Status.StatusCode, rpc.Status.Detail); // Debugging details stay with the service.
         }
 
         if (exception is OperationCanceledException && Final is { } final) return final;
@@ -276,7 +295,7 @@ internal sealed class InProcessCall : ServerCallContext
         }
 
         headers.TrySetException(new RpcException(_final!.Value));
-        _ = headers.Task.Exception; // Who awaits only the response need not look at it.
+        _ = headers.Task.Exception; // A caller that awaits only the response need not observe the headers.
     }
 
     private void Keep(ref ITimer? field, ITimer timer)

@@ -1,14 +1,35 @@
+using System.Diagnostics;
 using Grpc.Core;
 
 namespace MA.Streaming.Proto.Client.Local;
 
-/// <summary>Calls of generated clients, brought to the handlers of a channel.</summary>
-internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvoker
+/// <summary>Delivers the calls of generated clients to the handlers of a channel.</summary>
+internal sealed class InProcessCallInvoker(Action<string, StatusCode, TimeSpan>? ended, TimeProvider clock) : CallInvoker
 {
     private static readonly Func<object, Task<Metadata>> Headers = static call => ((InProcessCall)call).GetHeadersAsync();
     private static readonly Func<object, Status> Status = static call => ((InProcessCall)call).GetStatus();
     private static readonly Func<object, Metadata> Trailers = static call => ((InProcessCall)call).GetTrailers();
     private static readonly Action<object> Dispose = static call => ((InProcessCall)call).Cancel();
+
+    private readonly Dictionary<string, object> _handlers = new(StringComparer.Ordinal);
+    private volatile bool _closed;
+
+    /// <summary>The clock of deadlines.</summary>
+    public TimeProvider Clock => clock;
+
+    /// <summary>False where nothing is called at the end of a call, so that no call needs to be timed.</summary>
+    public bool ObservesCalls => ended is not null;
+
+    /// <summary>Adds the handler of a method, before the first call.</summary>
+    public void Add<TRequest, TResponse>(Method<TRequest, TResponse> method, InProcessHandler<TRequest, TResponse> handler)
+        where TRequest : class
+        where TResponse : class => _handlers.Add(method.FullName, handler);
+
+    /// <summary>Refuses calls from now on.</summary>
+    public void Close() => _closed = true;
+
+    /// <summary>A call has ended.</summary>
+    public void CallEnded(string method, StatusCode status, long started) => ended?.Invoke(method, status, Stopwatch.GetElapsedTime(started));
 
     public override TResponse BlockingUnaryCall<TRequest, TResponse>(
         Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
@@ -30,9 +51,8 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
         Method<TRequest, TResponse> method, string? host, CallOptions options)
     {
         var call = Open(method, host, options, out var handler);
-        handler ??= new InProcessHandler<TRequest, TResponse>();
-        var requests = new InProcessRequestStream<TRequest, TResponse>(call, handler, method);
-        var response = Respond(call, () => handler.ClientStream!(requests, call));
+        var requests = new InProcessRequestStream<TRequest>(call, method.RequestMarshaller);
+        var response = Respond(call, () => handler!.ClientStream!(requests, call));
         return new AsyncClientStreamingCall<TRequest, TResponse>(requests, response, Headers, Status, Trailers, Dispose, call);
     }
 
@@ -41,7 +61,7 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
     {
         var call = Open(method, host, options, out var handler);
         var responses = new InProcessResponseStream<TResponse>(call);
-        if (handler is not null) Stream(call, () => handler.ServerStream!(handler.Own(request, method), responses, call));
+        if (handler is not null) Stream(call, () => handler.ServerStream!(call.CopyIfNeeded(request, method.RequestMarshaller), responses, call));
         return new AsyncServerStreamingCall<TResponse>(responses, Headers, Status, Trailers, Dispose, call);
     }
 
@@ -49,23 +69,39 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
         Method<TRequest, TResponse> method, string? host, CallOptions options)
     {
         var call = Open(method, host, options, out var handler);
-        var requests = new InProcessRequestStream<TRequest, TResponse>(call, handler ?? new InProcessHandler<TRequest, TResponse>(), method);
+        var requests = new InProcessRequestStream<TRequest>(call, method.RequestMarshaller);
         var responses = new InProcessResponseStream<TResponse>(call);
         if (handler is not null) Stream(call, () => handler.Duplex!(requests, responses, call));
         return new AsyncDuplexStreamingCall<TRequest, TResponse>(requests, responses, Headers, Status, Trailers, Dispose, call);
     }
 
-    // A call that is over before it begins, or finds no handler, has its status already, and no handler.
+    // A call that ends before it begins has its status and no handler.
     private InProcessCall Open<TRequest, TResponse>(
         Method<TRequest, TResponse> method, string? host, CallOptions options, out InProcessHandler<TRequest, TResponse>? handler)
         where TRequest : class
         where TResponse : class
     {
-        var call = new InProcessCall(channel, method, host, options);
-        handler = channel.Find(method, out var refused);
+        handler = Find(method, out var refused);
+        var call = new InProcessCall(this, method, host, options) { CopiesRequests = handler?.CopiesRequests ?? true };
         if (handler is null) call.Complete(refused);
         else if (!call.Begin()) handler = null;
         return call;
+    }
+
+    private InProcessHandler<TRequest, TResponse>? Find<TRequest, TResponse>(Method<TRequest, TResponse> method, out Status refused)
+        where TRequest : class
+        where TResponse : class
+    {
+        refused = default;
+        if (_closed)
+        {
+            refused = new Status(StatusCode.Unavailable, "the Stream API is shutting down");
+            return null;
+        }
+
+        if (_handlers.TryGetValue(method.FullName, out var handler)) return (InProcessHandler<TRequest, TResponse>)handler;
+        refused = new Status(StatusCode.Unimplemented, $"{method.FullName} is not served here");
+        return null;
     }
 
     private Task<TResponse> Unary<TRequest, TResponse>(
@@ -79,7 +115,7 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
         var context = LeaveContext();
         try
         {
-            handling = handler.Unary!(handler.Own(request, method), call) ?? throw NoTask();
+            handling = handler.Unary!(call.CopyIfNeeded(request, method.RequestMarshaller), call) ?? throw NoTask();
         }
         catch (Exception exception)
         {
@@ -128,7 +164,7 @@ internal sealed class InProcessCallInvoker(InProcessChannel channel) : CallInvok
             return Complete(call, response) ? handling : Failed<TResponse>(call);
         }
 
-        // The client hears of a cancel or the deadline at once, whether or not the handler has ended.
+        // The client learns of a cancel or the deadline at once, whether or not the handler has ended.
         var promise = new TaskCompletionSource<TResponse>(TaskCreationOptions.RunContinuationsAsynchronously);
         call.WhenEnded(() =>
         {

@@ -3,21 +3,19 @@ using Grpc.Core;
 namespace MA.Streaming.Proto.Client.Local;
 
 /// <summary>
-/// The messages of a client on their way to a handler, without a queue: a message is handed over when the handler asks for one, on the
-/// writer's thread, and the write has completed when the handler asks for the next. So the writer is as fast as the handler, and what is
-/// written may be used again afterwards.
+/// The messages of a client on their way to a handler, without a queue. The handler gets a message when it asks for one, on the writer's
+/// thread; the write completes when the handler asks for the next. So the writer is as fast as the handler, and a message may be used again
+/// after its write.
 /// </summary>
-internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStreamReader<TRequest>, IClientStreamWriter<TRequest>
+internal sealed class InProcessRequestStream<TRequest> : IAsyncStreamReader<TRequest>, IClientStreamWriter<TRequest>
     where TRequest : class
-    where TResponse : class
 {
     private static readonly Task<bool> True = Task.FromResult(true);
     private static readonly Task<bool> False = Task.FromResult(false);
 
     private readonly Lock _gate = new();
     private readonly InProcessCall _call;
-    private readonly InProcessHandler<TRequest, TResponse> _handler;
-    private readonly Method<TRequest, TResponse> _method;
+    private readonly Marshaller<TRequest> _marshaller;
     private TRequest? _current;
     private TRequest? _offered;
     private bool _isHanded;
@@ -29,11 +27,10 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
     private CancellationToken _listeningTo;
     private CancellationTokenRegistration _listening;
 
-    public InProcessRequestStream(InProcessCall call, InProcessHandler<TRequest, TResponse> handler, Method<TRequest, TResponse> method)
+    public InProcessRequestStream(InProcessCall call, Marshaller<TRequest> marshaller)
     {
         _call = call;
-        _handler = handler;
-        _method = method;
+        _marshaller = marshaller;
         call.WhenEnded(OnEnded);
     }
 
@@ -92,7 +89,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         TRequest own;
         try
         {
-            own = _handler.Own(message, _method);
+            own = _call.CopyIfNeeded(message, _marshaller);
         }
         catch (RpcException exception)
         {
@@ -153,7 +150,7 @@ internal sealed class InProcessRequestStream<TRequest, TResponse> : IAsyncStream
         var listening = cancellationToken.UnsafeRegister(
             static (state, token) =>
             {
-                var stream = (InProcessRequestStream<TRequest, TResponse>)state!;
+                var stream = (InProcessRequestStream<TRequest>)state!;
                 TaskCompletionSource<bool>? reading;
                 lock (stream._gate) (reading, stream._reading) = (stream._reading, null);
                 reading?.TrySetCanceled(token);

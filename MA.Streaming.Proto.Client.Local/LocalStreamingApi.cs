@@ -29,7 +29,7 @@ public sealed class LocalStreamingApi : IAsyncDisposable
         _ownBroker = ownBroker;
         _keys = keys;
         _channel = new InProcessChannel((method, status, duration) => api.Telemetry.RpcEnded(method, Name(status), duration), clock);
-        _channel.Bind(binder => PacketWriterService.BindService(binder, api.PacketWriter), takesRequestsAtOnce: true);
+        _channel.BindWithoutCopies(binder => PacketWriterService.BindService(binder, api.PacketWriter));
         _channel.Bind(binder => PacketReaderService.BindService(binder, api.PacketReader));
         _channel.Bind(binder => ConnectionManagerService.BindService(binder, api.ConnectionManager));
         _channel.Bind(binder => SessionManagementService.BindService(binder, api.SessionManagement));

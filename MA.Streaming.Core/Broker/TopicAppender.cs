@@ -3,31 +3,37 @@ using MA.Streaming.Core.Internal;
 namespace MA.Streaming.Core.Broker;
 
 /// <summary>
-/// Appends to the partitions of one topic and creates the topic before the first append. While it is being created, appends queue in
-/// the order of their calls (bounded by who calls: the pending bytes of unary writes, the windows of client streams); once it is
-/// there, an append goes straight to the broker. Creation is tried again for three quarters of the time that an append may take.
+/// Appends to the partitions of one topic and creates the topic before the first append. While the topic is being created, appends
+/// queue in the order of their calls; the callers bound that queue (pending bytes of unary writes, windows of client streams). Afterwards
+/// an append goes straight to the broker. Creation is tried again for three quarters of the time that an append may take.
 /// </summary>
 internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, TopicSpec topic, TimeSpan timeout, TimeProvider clock)
 {
-    // Who waits for an append is to hear why, which must come before they give up themselves.
-    private readonly TimeSpan _patience = timeout * 0.75;
+    // A caller that waits for its append learns the reason only if it comes before the caller's own timeout.
+    private readonly TimeSpan _createTimeout = timeout * 0.75;
     private readonly Lock _gate = new();
     private Queue<Waiting>? _waiting;
     private volatile bool _ready;
-    private volatile BrokerException? _trouble;
+    private volatile BrokerException? _lastCreateError;
 
-    /// <summary>Why the topic could not be created when that was tried last, while it is still being tried; who gives up waiting is told.</summary>
-    public BrokerException? Trouble => _trouble;
+    /// <summary>Why the last attempt to create the topic failed, while creation is still being tried; a write that times out reports it.</summary>
+    public BrokerException? LastCreateError => _lastCreateError;
+
+    /// <summary>The topic exists and no append queues here: appends may go straight to the broker.</summary>
+    public bool IsReady => _ready;
 
     public ValueTask<Appended> AppendAsync(TopicPartition target, RecordData record) =>
         _ready ? broker.AppendAsync(target, record, CancellationToken.None) : AppendLaterAsync(target, record);
 
-    /// <summary>The broker says that the topic is not there (any more): the next append creates it.</summary>
-    public void TopicIsGone() => _ready = false;
+    /// <summary>Takes note of an append's failure: where the topic does not exist (any more), the next append creates it.</summary>
+    public void Failed(Exception exception)
+    {
+        if (exception is BrokerException { Error: BrokerError.NoSuchTopic }) _ready = false;
+    }
 
     private ValueTask<Appended> AppendLaterAsync(TopicPartition target, RecordData record)
     {
-        // Inline completion: what waits is an rpc on its way up.
+        // Continuations run inline: the waiter is an rpc that is about to answer.
         var waiting = new Waiting(target, record, new TaskCompletionSource<Appended>());
         lock (_gate)
         {
@@ -42,7 +48,7 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
             _waiting.Enqueue(waiting);
         }
 
-        // Its end is the end of every append that waits, so the callers own it. It runs here until the broker really has to wait.
+        // Every waiting append ends with this task, so the callers own it. It runs on this thread until the broker has to wait.
         _ = CreateAsync();
         return new(waiting.Done.Task);
     }
@@ -60,15 +66,15 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
                     directory.Add(await broker.EnsureTopicAsync(topic, CancellationToken.None).ConfigureAwait(false));
                     break;
                 }
-                catch (BrokerException exception) when (exception.IsTransient && clock.GetElapsedTime(started) < _patience)
+                catch (BrokerException exception) when (exception.IsTransient && clock.GetElapsedTime(started) < _createTimeout)
                 {
-                    _trouble = exception;
-                    var left = _patience - clock.GetElapsedTime(started);
+                    _lastCreateError = exception;
+                    var left = _createTimeout - clock.GetElapsedTime(started);
                     await Task.Delay(TimeSpan.FromTicks(Math.Clamp(left.Ticks, 0, backoff.Next().Ticks)), clock, CancellationToken.None).ConfigureAwait(false);
                 }
             }
 
-            _trouble = null;
+            _lastCreateError = null;
             AppendWaiting();
         }
         catch (Exception exception)
@@ -84,7 +90,7 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
         }
     }
 
-    // The order of calls is the order of the queue: the topic counts as ready only when the queue is seen empty under the lock.
+    // Keeps the order of calls: the topic counts as ready only when the queue is seen empty under the lock.
     private void AppendWaiting()
     {
         while (true)
@@ -112,7 +118,7 @@ internal sealed class TopicAppender(IBroker broker, TopicDirectory directory, To
         }
         catch (Exception exception)
         {
-            waiting.Done.TrySetException(exception); // It left the queue: nobody else would tell its caller.
+            waiting.Done.TrySetException(exception); // It has left the queue, so only this line can tell its caller.
         }
     }
 

@@ -6,6 +6,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Internal;
 using MA.Streaming.Core.Keys;
 using MA.Streaming.Core.Packets;
+using MA.Streaming.Core.Records;
 using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
@@ -15,7 +16,7 @@ namespace MA.Streaming.Core.DataFormats;
 /// The data formats of every data source that was asked for. A data source is loaded when it is first asked for, in the background of
 /// everything else; a new format is a record in its essentials topic, and what is handed out is what that topic folds to.
 /// </summary>
-internal sealed class DataFormatCatalog : IAsyncDisposable
+internal sealed class DataFormatCatalog : IFormatLookup, IAsyncDisposable
 {
     private const int ObservedMax = 1_024;
     private const int ObservedListsMax = 10_000;
@@ -23,13 +24,13 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private readonly Func<string, DataSourceFormats> _open;
     private readonly IBroker _broker;
     private readonly TopicDirectory _directory;
-    private readonly PacketWriter _writer;
+    private readonly EngineRecords _records;
 
     // Where the ids of new formats come from; null: from their content.
     private readonly IKeyGenerator? _ids;
     private readonly ILogger _logger;
     private readonly ConcurrentDictionary<string, Lazy<DataSourceFormats>> _dataSources = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<(string DataSource, bool IsEvent, ulong Fingerprint), byte[]> _observed = new();
+    private readonly ConcurrentDictionary<(string DataSource, DataFormatKind Kind, ulong Fingerprint), byte[]> _observed = new();
     private readonly Channel<InlineFormat> _toRegister =
         Channel.CreateBounded<InlineFormat>(new BoundedChannelOptions(ObservedMax) { SingleReader = true });
 
@@ -38,7 +39,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public DataFormatCatalog(
         IBroker broker,
         TopicDirectory directory,
-        PacketWriter writer,
+        EngineRecords records,
         IKeyGenerator? ids,
         bool integrate,
         Telemetry telemetry,
@@ -47,7 +48,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     {
         _broker = broker;
         _directory = directory;
-        _writer = writer;
+        _records = records;
         _ids = ids;
         _logger = logger;
         _open = dataSource => new DataSourceFormats(
@@ -66,7 +67,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     public async Task<ulong> GetOrRegisterAsync(
         string dataSource, DataFormatKind kind, IReadOnlyList<string> identifiers, CancellationToken cancellationToken)
     {
-        _writer.CheckDataSource(dataSource);
+        _records.CheckDataSource(dataSource);
         var formats = Of(dataSource);
         var identity = FormatIdentity.Of(dataSource, kind, identifiers);
         if (formats.Find(identity) is { } known) return known.Id;
@@ -94,8 +95,16 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         return format?.Kind == kind ? format.Identifiers : null;
     }
 
-    /// <summary>Sees to it, later and in the background, that the identifiers a packet carries inline are registered. Called for every
-    /// packet that became durable: cheap for what was seen before.</summary>
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<string>?> FindParametersAsync(string dataSource, ulong id, CancellationToken cancellationToken) =>
+        ResolveAsync(dataSource, id, DataFormatKind.Parameters, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<string>?> FindEventAsync(string dataSource, ulong id, CancellationToken cancellationToken) =>
+        ResolveAsync(dataSource, id, DataFormatKind.Event, cancellationToken);
+
+    /// <summary>Registers, later and in the background, the identifiers that a packet carries inline. Called for every packet that became
+    /// durable, so it is cheap for identifiers that it has seen.</summary>
     public void Observe(string dataSource, ReadOnlySpan<byte> packet)
     {
         if (!PacketView.TryRead(packet, out var view)) return;
@@ -104,13 +113,14 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         if (!isEvent && !(view.Type.SequenceEqual("PeriodicData"u8) || view.Type.SequenceEqual("RowData"u8) || view.Type.SequenceEqual("SynchroData"u8))) return;
         var format = FormatView.Of(view.Content);
         if (format.Kind != FormatKind.Inline || format.Inline.IsEmpty) return;
-        var key = (dataSource, isEvent, XxHash3.HashToUInt64(format.Inline));
+        var kind = isEvent ? DataFormatKind.Event : DataFormatKind.Parameters;
+        var key = (dataSource, kind, XxHash3.HashToUInt64(format.Inline));
         if (_observed.TryGetValue(key, out var seen) && format.Inline.SequenceEqual(seen)) return;
         var inline = format.Inline.ToArray();
         if (_observed.Count >= ObservedListsMax) _observed.Clear();
 
         // Full: the next packet of this format brings it again.
-        if (_toRegister.Writer.TryWrite(new(dataSource, isEvent, inline))) _observed[key] = inline;
+        if (_toRegister.Writer.TryWrite(new(dataSource, kind, inline))) _observed[key] = inline;
     }
 
     public async ValueTask DisposeAsync()
@@ -154,7 +164,7 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         if (format.Kind == DataFormatKind.Event) definition.EventIdentifier = format.Identifiers[0];
         else definition.ParameterIdentifiers = new ParameterList { ParameterIdentifiers = { format.Identifiers } };
         var packet = new Packet { Type = DataSourceFormats.DefinitionType, IsEssential = true, Content = definition.ToByteString() };
-        var appended = await _writer.AppendEssentialAsync(dataSource, packet).ConfigureAwait(false);
+        var appended = await _records.AppendFormatAsync(dataSource, packet).ConfigureAwait(false);
         return await formats.FoldedAsync(format, appended, CancellationToken.None).ConfigureAwait(false);
     }
 
@@ -176,12 +186,12 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
         {
             try
             {
-                var (kind, identifiers) = inline.Parse();
-                if (identifiers.Count > 0) await GetOrRegisterAsync(inline.DataSource, kind, identifiers, stop).ConfigureAwait(false);
+                var identifiers = inline.Identifiers();
+                if (identifiers.Count > 0) await GetOrRegisterAsync(inline.DataSource, inline.Kind, identifiers, stop).ConfigureAwait(false);
             }
             catch (Exception exception) when (exception is not OperationCanceledException || !stop.IsCancellationRequested)
             {
-                _observed.TryRemove((inline.DataSource, inline.IsEvent, XxHash3.HashToUInt64(inline.Bytes)), out _);
+                _observed.TryRemove((inline.DataSource, inline.Kind, XxHash3.HashToUInt64(inline.Bytes)), out _);
                 _logger.AutoRegisterFailed(inline.DataSource, exception);
             }
         }
@@ -212,11 +222,11 @@ internal sealed class DataFormatCatalog : IAsyncDisposable
     private static string Shown(IReadOnlyList<string> identifiers) =>
         identifiers.Count <= 3 ? $"[{string.Join(", ", identifiers)}]" : $"[{string.Join(", ", identifiers.Take(3))}, … {identifiers.Count} in all]";
 
-    private readonly record struct InlineFormat(string DataSource, bool IsEvent, byte[] Bytes)
+    private readonly record struct InlineFormat(string DataSource, DataFormatKind Kind, byte[] Bytes)
     {
-        public (DataFormatKind Kind, IReadOnlyList<string> Identifiers) Parse() =>
-            IsEvent
-                ? (DataFormatKind.Event, [System.Text.Encoding.UTF8.GetString(Bytes)])
-                : (DataFormatKind.Parameters, ParameterList.Parser.ParseFrom(Bytes).ParameterIdentifiers);
+        public IReadOnlyList<string> Identifiers() =>
+            Kind == DataFormatKind.Event
+                ? [System.Text.Encoding.UTF8.GetString(Bytes)]
+                : ParameterList.Parser.ParseFrom(Bytes).ParameterIdentifiers;
     }
 }

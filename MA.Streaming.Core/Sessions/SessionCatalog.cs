@@ -8,7 +8,7 @@ using MA.Streaming.Core.Broker;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Internal;
 using MA.Streaming.Core.Keys;
-using MA.Streaming.Core.Packets;
+using MA.Streaming.Core.Records;
 using MA.Streaming.OpenData;
 using Microsoft.Extensions.Logging;
 
@@ -29,7 +29,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
     private const string DefaultType = "Session";
 
     private readonly IBroker _broker;
-    private readonly PacketWriter _writer;
+    private readonly EngineRecords _records;
     private readonly TopicLayout _layout;
     private readonly TopicDirectory _directory;
     private readonly IKeyGenerator _keys;
@@ -44,7 +44,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
 
     public SessionCatalog(
         IBroker broker,
-        PacketWriter writer,
+        EngineRecords records,
         TopicLayout layout,
         TopicDirectory directory,
         IKeyGenerator keys,
@@ -54,7 +54,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
         ILogger logger)
     {
         _broker = broker;
-        _writer = writer;
+        _records = records;
         _layout = layout;
         _directory = directory;
         _keys = keys;
@@ -86,7 +86,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
     public async Task<Session> CreateAsync(CreateSessionRequest request, CancellationToken cancellationToken)
     {
         var wanted = Wanted(request);
-        _writer.CheckDataSource(wanted.DataSource);
+        _records.CheckDataSource(wanted.DataSource);
         var key = request.SessionKey;
         if (key.Length > 0)
         {
@@ -221,8 +221,7 @@ internal sealed class SessionCatalog : IAsyncDisposable
     private async Task<Appended> PublishAsync(string type, string key, IMessage content, CancellationToken cancellationToken)
     {
         var packet = new Packet { Type = type, SessionKey = key, Content = content.ToByteString() };
-        var append = _writer.AppendSystemAsync(TopicLayout.SessionInfo, _writer.Encode(packet, key));
-        var appended = await _writer.InTimeAsync(append, TopicLayout.PlaceSystem(TopicLayout.SessionInfo).Topic).ConfigureAwait(false);
+        var appended = await _records.AppendSessionAsync(packet).ConfigureAwait(false);
         try
         {
             await _follower.WaitForAsync(appended.Partition, appended.Offset, cancellationToken).ConfigureAwait(false);

@@ -64,7 +64,7 @@ internal sealed class StreamServer : IAsyncDisposable
         {
             var api = await StreamApi.StartAsync(configuration, broker, options with { IsInProcess = true }, token);
             var channel = new InProcessChannel();
-            channel.Bind(binder => PacketWriterService.BindService(binder, api.PacketWriter), takesRequestsAtOnce: true);
+            channel.BindWithoutCopies(binder => PacketWriterService.BindService(binder, api.PacketWriter));
             channel.Bind(binder => PacketReaderService.BindService(binder, api.PacketReader));
             channel.Bind(binder => ConnectionManagerService.BindService(binder, api.ConnectionManager));
             channel.Bind(binder => SessionManagementService.BindService(binder, api.SessionManagement));

@@ -108,7 +108,7 @@ namespace MA.Streaming.Proto.ServerComponent
         private static object? ClientOf(Type serviceType, MA.Streaming.Core.StreamApi engine)
         {
             var channel = new InProcessChannel();
-            channel.Bind(binder => PacketWriterService.BindService(binder, engine.PacketWriter), takesRequestsAtOnce: true);
+            channel.BindWithoutCopies(binder => PacketWriterService.BindService(binder, engine.PacketWriter));
             channel.Bind(binder => PacketReaderService.BindService(binder, engine.PacketReader));
             channel.Bind(binder => ConnectionManagerService.BindService(binder, engine.ConnectionManager));
             channel.Bind(binder => SessionManagementService.BindService(binder, engine.SessionManagement));

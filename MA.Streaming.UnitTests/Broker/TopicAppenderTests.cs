@@ -112,7 +112,7 @@ internal sealed class TopicAppenderTests
             (await Assert.ThrowsAsync<BrokerException>(() => appender.AppendAsync(Target, Record(1)).AsTask().WithDeadline()))!.Error,
             Is.EqualTo(BrokerError.NoSuchTopic));
 
-        appender.TopicIsGone();
+        appender.Failed(new BrokerException(BrokerError.NoSuchTopic, "gone"));
         Assert.That((await appender.AppendAsync(Target, Record(2)).AsTask().WithDeadline()).Offset, Is.Zero);
     }
 

@@ -35,10 +35,18 @@ internal sealed class ChannelService : Trial.TrialBase
         OnChat(requestStream, responseStream, context);
 
     /// <summary>A client on a channel with this service.</summary>
-    public Trial.TrialClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null, bool takesRequestsAtOnce = false)
+    public Trial.TrialClient Client(out Proto.Client.Local.InProcessChannel channel, TimeProvider? clock = null)
     {
         channel = new Proto.Client.Local.InProcessChannel(clock: clock);
-        channel.Bind(binder => Trial.BindService(binder, this), takesRequestsAtOnce);
+        channel.Bind(binder => Trial.BindService(binder, this));
+        return new Trial.TrialClient(channel);
+    }
+
+    /// <summary>A client whose requests reach this service uncopied.</summary>
+    public Trial.TrialClient ClientWithoutCopies()
+    {
+        var channel = new Proto.Client.Local.InProcessChannel();
+        channel.BindWithoutCopies(binder => Trial.BindService(binder, this));
         return new Trial.TrialClient(channel);
     }
 

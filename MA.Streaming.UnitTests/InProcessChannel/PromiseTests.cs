@@ -73,7 +73,7 @@ internal sealed class PromiseTests
     }
 
     [Test]
-    public async Task WriteAsync_HandlerTakesRequestsAtOnce_CompletesOnlyWhenItIsDoneWithTheMessage()
+    public async Task WriteAsync_BoundWithoutCopies_CompletesOnlyWhenItIsDoneWithTheMessage()
     {
         var goOn = new TaskCompletionSource();
         _service.OnJoin = async (requests, _) =>
@@ -84,7 +84,7 @@ internal sealed class PromiseTests
             await requests.MoveNext(CancellationToken.None);
             return new Text { Value = value };
         };
-        using var call = _service.Client(out _, takesRequestsAtOnce: true).Join();
+        using var call = _service.ClientWithoutCopies().Join();
         var message = new Text { Value = "sent" };
         var writing = call.RequestStream.WriteAsync(message);
         Assert.That(writing.IsCompleted, Is.False);

@@ -28,23 +28,18 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
     private readonly MemoryBroker _broker = new();
     private readonly Telemetry _telemetry = new();
     private readonly TopicDirectory _directory;
-    private readonly PacketWriter _writer;
+    private readonly PacketEncoder _encoder;
 
     public EncodedRequestTests()
     {
         _directory = new TopicDirectory(_broker, new RecordingLogger(), TimeProvider.System);
-        _writer = new(
-            _broker,
-            new TopicLayout(Abstraction.StreamCreationStrategy.TopicBased, []),
-            _directory,
-            StreamingApiLimits.Default with { PacketBytesMax = PacketBytesMax },
-            _telemetry,
-            TimeProvider.System);
+        _encoder = new PacketWriting(
+            _broker, _directory, StreamingApiLimits.Default with { PacketBytesMax = PacketBytesMax }, _telemetry, TimeProvider.System).Encoder;
 
         // A stream's first packet is always a message.
         foreach (var dataSource in DataSources)
         {
-            foreach (var stream in Streams) _writer.Prepare(new() { DataSource = dataSource, Stream = stream, Message = new() { IsEssential = true } });
+            foreach (var stream in Streams) _encoder.Prepare(new() { DataSource = dataSource, Stream = stream, Message = new() { IsEssential = true } });
         }
     }
 
@@ -99,9 +94,9 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
     [TestCaseSource(nameof(Unusual))]
     public void TryPrepare_AnythingButPlain_IsLeftToTheParser(byte[] request)
     {
-        Assert.That(_writer.TryPrepare(request, []), Is.False);
+        Assert.That(_encoder.TryPrepare(request, []), Is.False);
         byte[] behindAPlainOne = [.. Request(Detail("Car", "", PlainPacket)), .. request];
-        Assert.That(_writer.TryPrepare(behindAPlainOne, []), Is.False);
+        Assert.That(_encoder.TryPrepare(behindAPlainOne, []), Is.False);
     }
 
     [Test]
@@ -150,7 +145,7 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
             request.Details.Add(new DataPacketDetails { DataSource = "Car", Stream = stream, Message = new Packet { Content = ByteString.CopyFrom(new byte[size]) } });
         for (var i = 0; i < 100; i++) request.Details.Add(new DataPacketDetails { DataSource = "Rig-7", Message = new Packet { Content = ByteString.CopyFrom(new byte[200]) } });
         var packets = new List<PreparedPacket>();
-        Assert.That(_writer.TryPrepare(request.ToByteArray(), packets), Is.True);
+        Assert.That(_encoder.TryPrepare(request.ToByteArray(), packets), Is.True);
 
         var arrays = packets.Select(packet => MemoryMarshal.TryGetArray(packet.Value, out var segment) ? segment.Array! : null).ToArray();
         Assert.That(arrays[0], Is.SameAs(arrays[1]), "two small ones");
@@ -168,7 +163,7 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
     public void TryPrepare_NoPackets_IsPlain()
     {
         var packets = new List<PreparedPacket>();
-        Assert.That(_writer.TryPrepare(ReadOnlyMemory<byte>.Empty, packets), Is.True);
+        Assert.That(_encoder.TryPrepare(ReadOnlyMemory<byte>.Empty, packets), Is.True);
         Assert.That(packets, Is.Empty);
     }
 
@@ -183,7 +178,7 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
         {
             var request = new EncodedRequest(payload);
             Assert.That(request.Bytes.ToArray(), Is.EqualTo(payload.ToArray()));
-            request.Taken();
+            request.Return();
         }
     }
 
@@ -192,12 +187,12 @@ internal sealed class EncodedRequestTests : IAsyncDisposable
     {
         byte[] memory = [.. request];
         var packets = new List<PreparedPacket>();
-        if (!_writer.TryPrepare(memory, packets)) return false;
+        if (!_encoder.TryPrepare(memory, packets)) return false;
         Array.Fill(memory, (byte)0xFF); // Somebody else's by now.
         List<PreparedPacket> expected;
         try
         {
-            expected = [.. WriteDataPacketsRequest.Parser.ParseFrom(request).Details.Select(_writer.Prepare)];
+            expected = [.. WriteDataPacketsRequest.Parser.ParseFrom(request).Details.Select(_encoder.Prepare)];
         }
         catch (Exception exception) when (exception is InvalidProtocolBufferException or RpcException)
         {

@@ -13,7 +13,7 @@ namespace MA.Streaming.UnitTests.Packets;
 
 [TestFixture]
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
-internal sealed class PacketFilterTests : IDisposable
+internal sealed class PacketFilterTests : IFormatLookup, IDisposable
 {
     private readonly Telemetry _telemetry = new();
     private readonly RecordingLogger _logger = new();
@@ -21,6 +21,10 @@ internal sealed class PacketFilterTests : IDisposable
     private int _resolved;
 
     public void Dispose() => _telemetry.Dispose();
+
+    ValueTask<IReadOnlyList<string>?> IFormatLookup.FindParametersAsync(string dataSource, ulong id, CancellationToken cancellationToken) => Find(id);
+
+    ValueTask<IReadOnlyList<string>?> IFormatLookup.FindEventAsync(string dataSource, ulong id, CancellationToken cancellationToken) => Find(id);
 
     [TestCase("a", null, "a", true)]
     [TestCase("a", null, "b", false)]
@@ -59,7 +63,7 @@ internal sealed class PacketFilterTests : IDisposable
     [TestCase(false)]
     public async Task PassesAsync_Markers_ByTheirSwitch(bool include)
     {
-        var filter = new PacketFilter(new DataPacketRequest { IncludeMarkers = include }, "Car", Resolve, _logger, _telemetry);
+        var filter = new PacketFilter(new DataPacketRequest { IncludeMarkers = include }, "Car", this, _logger, _telemetry);
 
         Assert.That(await PassesAsync(filter, TestApi.Packet("", type: "Marker")), Is.EqualTo(include));
         Assert.That(await PassesAsync(filter, TestApi.Packet("", type: "Configuration")), Is.False);
@@ -145,7 +149,7 @@ internal sealed class PacketFilterTests : IDisposable
         Assert.That(() => Filter(new string('a', 1_000), null), Throws.Nothing);
         var many = new DataPacketRequest { ExcludeEvents = { Enumerable.Repeat("a", 1_001) } };
         Assert.That(
-            () => new PacketFilter(many, "Car", Resolve, _logger, _telemetry),
+            () => new PacketFilter(many, "Car", this, _logger, _telemetry),
             Throws.InstanceOf<RpcException>().With.Message.Contains("exclude_events").And.Message.Contains("1001"));
     }
 
@@ -165,10 +169,10 @@ internal sealed class PacketFilterTests : IDisposable
         var request = new DataPacketRequest();
         if (include is not null) request.IncludeParameters.Add(include);
         if (exclude is not null) request.ExcludeParameters.Add(exclude);
-        return new PacketFilter(request, "Car", Resolve, _logger, _telemetry);
+        return new PacketFilter(request, "Car", this, _logger, _telemetry);
     }
 
-    private ValueTask<IReadOnlyList<string>?> Resolve(ulong id, bool isEvent, CancellationToken cancellationToken)
+    private ValueTask<IReadOnlyList<string>?> Find(ulong id)
     {
         _resolved++;
         return new(_formats.GetValueOrDefault(id));

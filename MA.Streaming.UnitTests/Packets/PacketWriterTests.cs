@@ -95,7 +95,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
 
         Assert.That(status.StatusCode, Is.EqualTo(expected));
         Assert.That(status.Detail, Does.Contain("30 s").And.Contain("as it is"));
-        Assert.That(writer.PendingBytes, Is.Not.Zero, "the broker still has the packet");
+        Assert.That(writer.Unary.PendingBytes, Is.Not.Zero, "the broker still has the packet");
         _broker.ReleaseAll();
         await NothingPendsAsync(writer);
     }
@@ -119,11 +119,11 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         var writer = Writer();
         _broker.Holds = _ => true;
         using var source = new CancellationTokenSource();
-        var write = writer.WriteAsync(writer.Prepare(TestApi.Detail("Car", "", "a")), source.Token).AsTask();
+        var write = writer.Appender.WriteAsync(writer.Encoder.Prepare(TestApi.Detail("Car", "", "a")), source.Token).AsTask();
         await source.CancelAsync();
 
         Assert.That(async () => await write.WithDeadline(), Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(writer.PendingBytes, Is.Not.Zero);
+        Assert.That(writer.Unary.PendingBytes, Is.Not.Zero);
         _broker.ReleaseAll();
         await NothingPendsAsync(writer);
         Assert.That(await TextsAsync("Car"), Is.EqualTo(new[] { "a" }));
@@ -160,7 +160,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     {
         var writer = Writer();
         var detail = TestApi.Detail("Car", "", new string('x', 3_670_016));
-        var exception = Assert.Throws<RpcException>(() => writer.Prepare(detail))!;
+        var exception = Assert.Throws<RpcException>(() => writer.Encoder.Prepare(detail))!;
 
         Assert.That(exception.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
         Assert.That(exception.Status.Detail, Does.Contain($"{detail.Message.CalculateSize()}").And.Contain("3670016"));
@@ -174,9 +174,9 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         packet.Content = Google.Protobuf.ByteString.CopyFrom(new byte[100 - packet.CalculateSize() - 2]);
         Assert.That(packet.CalculateSize(), Is.EqualTo(100));
 
-        Assert.That(writer.Prepare(new DataPacketDetails { DataSource = "Car", Message = packet }).Record.Value!.Value.Length, Is.EqualTo(100));
+        Assert.That(writer.Encoder.Prepare(new DataPacketDetails { DataSource = "Car", Message = packet }).Record.Value!.Value.Length, Is.EqualTo(100));
         packet.Type += "x";
-        Assert.That(() => writer.Prepare(new DataPacketDetails { DataSource = "Car", Message = packet }), Throws.InstanceOf<RpcException>());
+        Assert.That(() => writer.Encoder.Prepare(new DataPacketDetails { DataSource = "Car", Message = packet }), Throws.InstanceOf<RpcException>());
     }
 
     [TestCase("given", "packet", "given")]
@@ -186,7 +186,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     {
         var detail = TestApi.Detail("Car", "", "a", session: detailKey);
         detail.Message.SessionKey = packetKey;
-        var record = Writer().Prepare(detail).Record;
+        var record = Writer().Encoder.Prepare(detail).Record;
 
         Assert.That(record.Key, Is.Not.Null);
         Assert.That(Encoding.UTF8.GetString(record.Key!.Value.Span), Is.EqualTo(expected));
@@ -197,10 +197,10 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     {
         var writer = Writer();
 
-        Assert.That(Assert.Throws<RpcException>(() => writer.Prepare(null))!.Status.Detail, Does.Contain("detail"));
-        Assert.That(Assert.Throws<RpcException>(() => writer.Prepare(new DataPacketDetails { DataSource = "Car" }))!.Status.Detail, Does.Contain("message"));
-        Assert.That(() => writer.PrepareInfo(null, InfoType.SessionInfo, out _), Throws.InstanceOf<RpcException>());
-        Assert.That(() => writer.PrepareInfo(new Packet(), (InfoType)9, out _), Throws.InstanceOf<RpcException>());
+        Assert.That(Assert.Throws<RpcException>(() => writer.Encoder.Prepare(null))!.Status.Detail, Does.Contain("detail"));
+        Assert.That(Assert.Throws<RpcException>(() => writer.Encoder.Prepare(new DataPacketDetails { DataSource = "Car" }))!.Status.Detail, Does.Contain("message"));
+        Assert.That(() => writer.Records.PrepareInfo(null, InfoType.SessionInfo, out _), Throws.InstanceOf<RpcException>());
+        Assert.That(() => writer.Records.PrepareInfo(new Packet(), (InfoType)9, out _), Throws.InstanceOf<RpcException>());
     }
 
     [Test]
@@ -208,7 +208,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     {
         var bytes = new byte[] { 0x0A, 1, (byte)'T', 0xFA, 0x7F, 2, 1, 2 };
         var writer = Writer();
-        await writer.WriteAsync(writer.Prepare(new DataPacketDetails { DataSource = "Car", Message = Packet.Parser.ParseFrom(bytes) }), default).WithDeadline();
+        await writer.Appender.WriteAsync(writer.Encoder.Prepare(new DataPacketDetails { DataSource = "Car", Message = Packet.Parser.ParseFrom(bytes) }), default).WithDeadline();
 
         Assert.That((await RecordsAsync("Car")).Single().Value!.Value.ToArray(), Is.EqualTo(bytes));
     }
@@ -376,7 +376,7 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     {
         var writer = Writer();
         await Write(writer, "", essential: true).WithDeadline();
-        await writer.AppendAsync(writer.Prepare(TestApi.Detail("Car", "engine", ""))).AsTask().WithDeadline();
+        await writer.Appender.AppendAsync(writer.Encoder.Prepare(TestApi.Detail("Car", "engine", ""))).AsTask().WithDeadline();
         var counts = new Dictionary<string, long>();
         using var listener = new MeterListener
         {
@@ -395,8 +395,8 @@ internal sealed class PacketWriterTests : IAsyncDisposable
         var window = new WriteWindow(1 << 20);
         var packets = new List<PreparedPacket>();
         foreach (var (stream, essential) in new[] { ("", false), ("", true), ("", false), ("engine", false), ("engine", false), ("", false) })
-            packets.Add(writer.Prepare(TestApi.Detail("Car", stream, "text", essential)));
-        writer.Append(packets, window);
+            packets.Add(writer.Encoder.Prepare(TestApi.Detail("Car", stream, "text", essential)));
+        writer.Appender.Append(packets, window);
         Assert.That(counts["stream_api_data_packets_published_total Car/"], Is.EqualTo(4));
         Assert.That(counts["stream_api_data_packets_published_total Car/engine"], Is.EqualTo(2));
         Assert.That(counts["stream_api_data_packets_routed_total Car/"], Is.EqualTo(4));
@@ -415,19 +415,19 @@ internal sealed class PacketWriterTests : IAsyncDisposable
     public async Task WriteInfoAsync_Type_DecidesTheTopic(InfoType type, string topic)
     {
         var writer = Writer();
-        var record = writer.PrepareInfo(new Packet { Type = "T", SessionKey = "s" }, type, out var target);
-        await writer.WriteInfoAsync(target, record, CancellationToken.None).WithDeadline();
+        var record = writer.Records.PrepareInfo(new Packet { Type = "T", SessionKey = "s" }, type, out var target);
+        await writer.Records.WriteInfoAsync(target, record, CancellationToken.None).WithDeadline();
 
         Assert.That(Encoding.UTF8.GetString((await RecordsAsync(topic)).Single().Key!.Value.Span), Is.EqualTo("s"));
     }
 
-    private PacketWriter Writer(StreamingApiLimits? limits = null) =>
-        new(_broker, new TopicLayout(Abstraction.StreamCreationStrategy.TopicBased, []), _directory, limits ?? StreamingApiLimits.Default, _telemetry, _clock);
+    private PacketWriting Writer(StreamingApiLimits? limits = null) =>
+        new(_broker, _directory, limits ?? StreamingApiLimits.Default, _telemetry, _clock);
 
-    private static Task Write(PacketWriter writer, string text, bool essential = false, string dataSource = "Car") =>
-        writer.WriteAsync(writer.Prepare(TestApi.Detail(dataSource, "", text, essential)), CancellationToken.None).AsTask();
+    private static Task Write(PacketWriting writer, string text, bool essential = false, string dataSource = "Car") =>
+        writer.Appender.WriteAsync(writer.Encoder.Prepare(TestApi.Detail(dataSource, "", text, essential)), CancellationToken.None).AsTask();
 
-    private static Task NothingPendsAsync(PacketWriter writer) => Until.TrueAsync(() => writer.PendingBytes == 0 && writer.PendingPackets == 0);
+    private static Task NothingPendsAsync(PacketWriting writer) => Until.TrueAsync(() => writer.Unary.PendingBytes == 0 && writer.Unary.PendingPackets == 0);
 
     private async Task<List<Record>> RecordsAsync(string topic)
     {

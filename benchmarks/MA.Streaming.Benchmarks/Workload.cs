@@ -131,7 +131,7 @@ internal sealed class Bare
     public Bare(PacketWriterService.PacketWriterServiceBase? writer = null, PacketReaderService.PacketReaderServiceBase? reader = null)
     {
         var channel = new InProcessChannel();
-        if (writer is not null) channel.Bind(binder => PacketWriterService.BindService(binder, writer), takesRequestsAtOnce: true);
+        if (writer is not null) channel.BindWithoutCopies(binder => PacketWriterService.BindService(binder, writer));
         if (reader is not null) channel.Bind(binder => PacketReaderService.BindService(binder, reader));
         var invoker = channel.CreateCallInvoker();
         Writer = new(invoker);

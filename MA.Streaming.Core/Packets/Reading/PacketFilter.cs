@@ -8,9 +8,6 @@ using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Core.Packets;
 
-/// <summary>Finds the identifiers behind a data format id: the parameters in order, or the one event. Null when there is none.</summary>
-internal delegate ValueTask<IReadOnlyList<string>?> ResolveFormat(ulong id, bool isEvent, CancellationToken cancellationToken);
-
 /// <summary>
 /// Decides which packets a ReadDataPackets delivers. Patterns are compiled once a read; the verdict on a data format is computed once,
 /// not once a packet; a packet's format is read without decoding its samples.
@@ -26,22 +23,24 @@ internal sealed class PacketFilter
     private readonly Rule _parameters;
     private readonly Rule _events;
     private readonly bool _includeMarkers;
-    private readonly ResolveFormat _resolve;
     private readonly ILogger _logger;
     private readonly Telemetry _telemetry;
     private bool _warnedContent;
     private bool _warnedFormat;
 
-    public PacketFilter(DataPacketRequest request, string dataSource, ResolveFormat resolve, ILogger logger, Telemetry telemetry)
+    public PacketFilter(DataPacketRequest request, string dataSource, IFormatLookup formats, ILogger logger, Telemetry telemetry)
     {
         _dataSource = dataSource;
-        _resolve = resolve;
         _logger = logger;
         _telemetry = telemetry;
         _includeMarkers = request.IncludeMarkers;
-        _parameters = new Rule(
-            Patterns.Of(request.IncludeParameters, "include_parameters"), Patterns.Of(request.ExcludeParameters, "exclude_parameters"));
-        _events = new Rule(Patterns.Of(request.IncludeEvents, "include_events"), Patterns.Of(request.ExcludeEvents, "exclude_events"));
+        _parameters = new ParameterRule(
+            formats,
+            dataSource,
+            Patterns.Of(request.IncludeParameters, "include_parameters"),
+            Patterns.Of(request.ExcludeParameters, "exclude_parameters"));
+        _events = new EventRule(
+            formats, dataSource, Patterns.Of(request.IncludeEvents, "include_events"), Patterns.Of(request.ExcludeEvents, "exclude_events"));
     }
 
     /// <summary>Whether an encoded packet of this stream is delivered; completes at once unless its format has to be looked up.</summary>
@@ -62,9 +61,9 @@ internal sealed class PacketFilter
         {
             case FormatKind.Id:
                 if (rule.ById.TryGetValue(format.Id, out var known)) return new(known);
-                return ResolveAsync(rule, format.Id, isEvent, view.Type, stream, cancellationToken);
+                return ResolveAsync(rule, format.Id, view.Type, stream, cancellationToken);
             case FormatKind.Inline:
-                return new(rule.PassesInline(format.Inline, isEvent) ?? Unreadable(rule, view.Type, stream));
+                return new(rule.PassesInline(format.Inline) ?? Unreadable(rule, view.Type, stream));
             case FormatKind.Json:
                 return new(rule.PassesJson(view.Content) ?? Unreadable(rule, view.Type, stream));
             default:
@@ -85,9 +84,9 @@ internal sealed class PacketFilter
         return false;
     }
 
-    private ValueTask<bool> ResolveAsync(Rule rule, ulong id, bool isEvent, ReadOnlySpan<byte> type, string stream, CancellationToken cancellationToken)
+    private ValueTask<bool> ResolveAsync(Rule rule, ulong id, ReadOnlySpan<byte> type, string stream, CancellationToken cancellationToken)
     {
-        var resolving = _resolve(id, isEvent, cancellationToken);
+        var resolving = rule.FindAsync(id, cancellationToken);
         if (resolving.IsCompletedSuccessfully)
         {
 #pragma warning disable RS0030 // Completed.
@@ -123,7 +122,7 @@ internal sealed class PacketFilter
     }
 
     /// <summary>An include list and an exclude list for identifiers of one kind, and the verdicts reached with them.</summary>
-    private sealed class Rule(Patterns? include, Patterns? exclude)
+    private abstract class Rule(Patterns? include, Patterns? exclude)
     {
         private readonly Dictionary<ulong, LinkedListNode<InlineVerdict>> _inline = [];
         private readonly LinkedList<InlineVerdict> _inlineByUse = new();
@@ -133,6 +132,9 @@ internal sealed class PacketFilter
         public bool TakesAll { get; } = include is null && exclude is null;
 
         public Dictionary<ulong, bool> ById { get; } = [];
+
+        /// <summary>The identifiers behind a format id; null where there is none of this kind.</summary>
+        public abstract ValueTask<IReadOnlyList<string>?> FindAsync(ulong id, CancellationToken cancellationToken);
 
         public bool Passes(IReadOnlyList<string> identifiers)
         {
@@ -145,7 +147,7 @@ internal sealed class PacketFilter
         }
 
         /// <summary>Null when the bytes are not a parameter list or an identifier.</summary>
-        public bool? PassesInline(ReadOnlySpan<byte> inline, bool isEvent)
+        public bool? PassesInline(ReadOnlySpan<byte> inline)
         {
             var hash = XxHash3.HashToUInt64(inline);
             if (_inline.TryGetValue(hash, out var node) && inline.SequenceEqual(node.Value.Inline))
@@ -159,7 +161,7 @@ internal sealed class PacketFilter
                 return node.Value.Passes;
             }
 
-            var verdict = Judge(inline, isEvent);
+            var verdict = Judge(inline);
             if (verdict is not { } passes) return null;
             if (node is not null) _inlineByUse.Remove(node); // Two lists of one fingerprint take turns.
             if (_inline.Count >= InlineVerdictsMax && _inlineByUse.Last is { } oldest)
@@ -190,7 +192,7 @@ internal sealed class PacketFilter
 
                 while (reader.Read())
                 {
-                    // To the end: what follows the object must be nothing.
+                    // Reads to the end: nothing may follow the object.
                 }
 
                 return any ? passes : TakesAll;
@@ -201,9 +203,30 @@ internal sealed class PacketFilter
             }
         }
 
-        private bool? Judge(ReadOnlySpan<byte> inline, bool isEvent)
+        /// <summary>The verdict on an inline format; null when the bytes are not one.</summary>
+        protected abstract bool? Judge(ReadOnlySpan<byte> inline);
+
+        protected bool Passes(string identifier)
         {
-            if (isEvent) return Passes(Encoding.UTF8.GetString(inline));
+            if (TakesAll) return identifier.Length > 0;
+            ref var known = ref CollectionsMarshal.GetValueRefOrNullRef(_identifiers, identifier);
+            if (!System.Runtime.CompilerServices.Unsafe.IsNullRef(ref known)) return known;
+            var excluded = exclude is null ? identifier.Length == 0 : exclude.Match(identifier);
+            var verdict = !excluded && (include is null || include.Match(identifier));
+            if (_identifiers.Count >= InlineVerdictsMax) _identifiers.Clear();
+            return _identifiers[identifier] = verdict;
+        }
+
+        private readonly record struct InlineVerdict(ulong Hash, byte[] Inline, bool Passes);
+    }
+
+    private sealed class ParameterRule(IFormatLookup formats, string dataSource, Patterns? include, Patterns? exclude) : Rule(include, exclude)
+    {
+        public override ValueTask<IReadOnlyList<string>?> FindAsync(ulong id, CancellationToken cancellationToken) =>
+            formats.FindParametersAsync(dataSource, id, cancellationToken);
+
+        protected override bool? Judge(ReadOnlySpan<byte> inline)
+        {
             var parameters = new WireReader(inline);
             var passes = false;
             var any = false;
@@ -224,19 +247,14 @@ internal sealed class PacketFilter
 
             return any ? passes : TakesAll;
         }
+    }
 
-        private bool Passes(string identifier)
-        {
-            if (TakesAll) return identifier.Length > 0;
-            ref var known = ref CollectionsMarshal.GetValueRefOrNullRef(_identifiers, identifier);
-            if (!System.Runtime.CompilerServices.Unsafe.IsNullRef(ref known)) return known;
-            var excluded = exclude is null ? identifier.Length == 0 : exclude.Match(identifier);
-            var verdict = !excluded && (include is null || include.Match(identifier));
-            if (_identifiers.Count >= InlineVerdictsMax) _identifiers.Clear();
-            return _identifiers[identifier] = verdict;
-        }
+    private sealed class EventRule(IFormatLookup formats, string dataSource, Patterns? include, Patterns? exclude) : Rule(include, exclude)
+    {
+        public override ValueTask<IReadOnlyList<string>?> FindAsync(ulong id, CancellationToken cancellationToken) =>
+            formats.FindEventAsync(dataSource, id, cancellationToken);
 
-        private readonly record struct InlineVerdict(ulong Hash, byte[] Inline, bool Passes);
+        protected override bool? Judge(ReadOnlySpan<byte> inline) => Passes(Encoding.UTF8.GetString(inline));
     }
 
     /// <summary>A list of patterns; at least one.</summary>

@@ -8,28 +8,28 @@ using Microsoft.Extensions.Logging;
 
 namespace MA.Streaming.Core.Packets;
 
-/// <summary>The packet reader service: gives what the reader reads its shape as messages.</summary>
+/// <summary>The packet reader service: turns the records of a read into responses.</summary>
 internal sealed class PacketReaderEndpoint(
-    PacketReader reader,
+    ReadPlanner planner,
+    GroupReads groups,
+    ReadLoop loop,
     ConnectionTable connections,
-    Func<string, ResolveFormat> resolveFormatsOf,
-    bool batching,
+    IFormatLookup formats,
+    int responsePacketsMax,
     OpenCalls calls,
     StreamingApiLimits limits,
     Telemetry telemetry,
     TimeProvider clock,
     ILogger logger) : PacketReaderService.PacketReaderServiceBase
 {
-    // A response with so much goes out before the broker is asked for more: no transport gains from larger ones, while their packets
-    // live long enough to be moved by the garbage collector, which halves the rate, and the client waits longer for the first of them.
+    // A response with this much goes out before the broker is asked for more. No transport gains from larger ones. Their packets live
+    // long enough to be moved by the garbage collector, which halves the rate, and the client waits longer for the first packet.
     private const int PacketsEnough = 1_000;
     private const int BytesEnough = 128 << 10;
 
-    private readonly int _responsePacketsMax = batching ? limits.ResponsePacketsMax : 1;
-
     /// <inheritdoc/>
     public override Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<ReadPacketsResponse> responseStream, ServerCallContext context) =>
-        ReadPacketsAsync(request, new ResponseMessage<ReadPacketsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+        ReadPacketsAsync(request, new ResponseMessage<ReadPacketsResponse>(static r => r.Response, responsePacketsMax), responseStream, context);
 
     /// <summary>ReadPackets for a transport that sends bytes.</summary>
     public Task ReadPackets(ReadPacketsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
@@ -38,7 +38,7 @@ internal sealed class PacketReaderEndpoint(
     /// <inheritdoc/>
     public override Task ReadEssentials(
         ReadEssentialsRequest request, IServerStreamWriter<ReadEssentialsResponse> responseStream, ServerCallContext context) =>
-        ReadEssentialsAsync(request, new ResponseMessage<ReadEssentialsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+        ReadEssentialsAsync(request, new ResponseMessage<ReadEssentialsResponse>(static r => r.Response, responsePacketsMax), responseStream, context);
 
     /// <summary>ReadEssentials for a transport that sends bytes.</summary>
     public Task ReadEssentials(ReadEssentialsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
@@ -47,7 +47,7 @@ internal sealed class PacketReaderEndpoint(
     /// <inheritdoc/>
     public override Task ReadDataPackets(
         ReadDataPacketsRequest request, IServerStreamWriter<ReadDataPacketsResponse> responseStream, ServerCallContext context) =>
-        ReadDataPacketsAsync(request, new ResponseMessage<ReadDataPacketsResponse>(static r => r.Response, _responsePacketsMax), responseStream, context);
+        ReadDataPacketsAsync(request, new ResponseMessage<ReadDataPacketsResponse>(static r => r.Response, responsePacketsMax), responseStream, context);
 
     /// <summary>ReadDataPackets for a transport that sends bytes.</summary>
     public Task ReadDataPackets(ReadDataPacketsRequest request, IServerStreamWriter<EncodedResponse> responseStream, ServerCallContext context) =>
@@ -55,15 +55,17 @@ internal sealed class PacketReaderEndpoint(
 
     private StreamingApiLimits Limits => limits;
 
+    private int ResponsePacketsMax => responsePacketsMax;
+
     private Telemetry Telemetry => telemetry;
 
     private ILogger Logger => logger;
 
     private Task ReadPacketsAsync<T>(ReadPacketsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context) =>
-        ServeAsync(request.Connection, "connection", essentials: false, _ => null, response, responses, context);
+        ServeAsync(request.Connection, "connection", PlanPacketsAsync, _ => null, response, responses, context);
 
     private Task ReadEssentialsAsync<T>(ReadEssentialsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context) =>
-        ServeAsync(request.Connection, "connection", essentials: true, _ => null, response, responses, context);
+        ServeAsync(request.Connection, "connection", planner.PlanEssentialsAsync, _ => null, response, responses, context);
 
     private Task ReadDataPacketsAsync<T>(ReadDataPacketsRequest request, IResponse<T> response, IServerStreamWriter<T> responses, ServerCallContext context)
     {
@@ -71,17 +73,20 @@ internal sealed class PacketReaderEndpoint(
         return ServeAsync(
             data.Connection,
             "request.connection",
-            essentials: false,
-            dataSource => new PacketFilter(data, dataSource, resolveFormatsOf(dataSource), logger, telemetry),
+            PlanPacketsAsync,
+            dataSource => new PacketFilter(data, dataSource, formats, logger, telemetry),
             response,
             responses,
             context);
     }
 
+    private Task<ReadPlan> PlanPacketsAsync(ConnectionDetails details, CancellationToken cancellationToken) =>
+        details.ConsumerGroup.Length > 0 ? groups.JoinAsync(details, cancellationToken) : planner.PlanPacketsAsync(details, cancellationToken);
+
     private async Task ServeAsync<T>(
         API.Connection? requested,
         string field,
-        bool essentials,
+        Func<ConnectionDetails, CancellationToken, Task<ReadPlan>> planAsync,
         Func<string, PacketFilter?> filterOf,
         IResponse<T> response,
         IServerStreamWriter<T> responses,
@@ -96,7 +101,7 @@ internal sealed class PacketReaderEndpoint(
         using var read = connection.OpenRead();
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, connection.Closed, calls.Draining);
 
-        // A response that is being written may be taken for a while after the end (at once where there is no network between).
+        // After the end the client may still take the response that is being written, for a while over a network, not at all in process.
         using var abandoned = new CancellationTokenSource(Timeout.InfiniteTimeSpan, clock);
         await using var abandoning = ended.Token.UnsafeRegister(
             _ =>
@@ -107,31 +112,29 @@ internal sealed class PacketReaderEndpoint(
             null).ConfigureAwait(false);
         try
         {
-            var plan = essentials
-                ? await reader.PlanEssentialsAsync(details, ended.Token).ConfigureAwait(false)
-                : await reader.PlanAsync(details, ended.Token).ConfigureAwait(false);
+            var plan = await planAsync(details, ended.Token).ConfigureAwait(false);
             await using var leaving = plan.ConfigureAwait(false);
             await context.WriteResponseHeadersAsync([]).ConfigureAwait(false);
             var writer = new ResponseWriter<T>(this, response, responses, plan, abandoned.Token, context.CancellationToken);
-            var batches = reader.ReadAsync(details, plan, ended.Token).GetAsyncEnumerator(ended.Token);
-            await using var disposing = batches.ConfigureAwait(false);
+            var steps = loop.ReadAsync(plan, ended.Token).GetAsyncEnumerator(ended.Token);
+            await using var disposing = steps.ConfigureAwait(false);
             try
             {
                 while (true)
                 {
-                    // What is there goes out before anything is waited for.
-                    var next = batches.MoveNextAsync();
+                    // The response goes out before the read waits for more.
+                    var next = steps.MoveNextAsync();
                     var more = next.IsCompleted
                         ? await next.ConfigureAwait(false)
                         : await FlushAndWaitAsync(next.AsTask(), writer, ended).ConfigureAwait(false);
                     if (!more) break;
-                    if (batches.Current.IsHandover) await writer.FlushAsync().ConfigureAwait(false);
-                    else await writer.AddAsync(batches.Current, filter, ended.Token).ConfigureAwait(false);
+                    if (steps.Current.Batch is { } batch) await writer.AddAsync(batch, filter, ended.Token).ConfigureAwait(false);
+                    else await writer.FlushAsync().ConfigureAwait(false);
                 }
             }
             catch (RpcException)
             {
-                await writer.FlushAsync().ConfigureAwait(false); // What was read before the failure comes before it.
+                await writer.FlushAsync().ConfigureAwait(false); // The packets read before the failure reach the client before it.
                 throw;
             }
             finally
@@ -144,7 +147,7 @@ internal sealed class PacketReaderEndpoint(
         }
         catch (OperationCanceledException) when (connection.Closed.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
         {
-            // Closing a connection is how its reads end: status OK.
+            // Closing the connection ends its reads with status OK.
         }
         catch (OperationCanceledException) when (calls.Draining.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
         {
@@ -152,7 +155,7 @@ internal sealed class PacketReaderEndpoint(
         }
     }
 
-    // Writes while the next batch is being waited for. If writing fails, that wait is ended first: its enumerator is about to be disposed.
+    // Writes the response while the read waits for its next step. A failed write ends that wait first, since its enumerator is disposed next.
     private static async ValueTask<bool> FlushAndWaitAsync<T>(Task<bool> next, ResponseWriter<T> writer, CancellationTokenSource ended)
     {
         try
@@ -179,13 +182,15 @@ internal sealed class PacketReaderEndpoint(
         CancellationToken cancellationToken,
         CancellationToken clientGone)
     {
-        /// <summary>What a packet costs in a response beside its own bytes and its stream's name: tags, lengths, time, offset, partition.</summary>
+        /// <summary>Bytes of a packet in a response beside its own and its stream's name: tags, lengths, time, offset, partition.</summary>
         private const int OverheadBytes = 48;
 
-        /// <summary>Packets that are counted together: where somebody listens, counting one costs as much as handing it over.</summary>
+        /// <summary>Packets that are counted together: with a listener, counting one costs as much as handing it over.</summary>
         private const int CountedMin = 64;
 
-        // Where the read of a group's member is in each partition, once the response is written.
+        private readonly GroupMember? _member = (plan as GroupPlan)?.Member;
+
+        // Where a group's member is in each partition once the response is written.
         private readonly Dictionary<TopicPartition, long> _reached = [];
         private int _bytes;
         private bool _warned;
@@ -195,7 +200,7 @@ internal sealed class PacketReaderEndpoint(
 
         public async ValueTask AddAsync(StreamBatch batch, PacketFilter? filter, CancellationToken reading)
         {
-            var stream = plan.IsEssentials ? "" : batch.Stream;
+            var stream = batch.Stream;
             if (!ReferenceEquals(stream, _stream))
             {
                 CountDelivered();
@@ -219,7 +224,7 @@ internal sealed class PacketReaderEndpoint(
                     if (!await passes.ConfigureAwait(false)) continue;
                 }
 
-                if (response.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || response.Count >= endpoint._responsePacketsMax))
+                if (response.Count > 0 && (_bytes + value.Length + overhead > endpoint.Limits.ResponseBytesMax || response.Count >= endpoint.ResponsePacketsMax))
                 {
                     Reached(batch.Source, record.Offset);
                     await FlushAsync().ConfigureAwait(false);
@@ -243,7 +248,7 @@ internal sealed class PacketReaderEndpoint(
         {
             if (response.Count == 0)
             {
-                HandOver(); // Records that are none of this reader's.
+                HandOver(); // All records since the last response were of other sessions or filtered out.
                 return default;
             }
 
@@ -258,14 +263,14 @@ internal sealed class PacketReaderEndpoint(
 
         private void Reached(TopicPartition source, long next)
         {
-            if (plan.Group is not null) _reached[source] = next;
+            if (_member is not null) _reached[source] = next;
         }
 
         private void HandOver()
         {
-            // Who has gone was handed nothing: a port takes responses for a while after that without a word.
+            // A client that has gone received nothing, although a port accepts responses for a while after that.
             if (_reached.Count == 0 || clientGone.IsCancellationRequested) return;
-            foreach (var (source, next) in _reached) plan.Group!.HandedOver(source, next);
+            foreach (var (source, next) in _reached) _member!.HandedOver(source, next);
             _reached.Clear();
         }
 
@@ -285,11 +290,11 @@ internal sealed class PacketReaderEndpoint(
             }
         }
 
-        /// <summary>Counts what was delivered: before anything is waited for, and at the end.</summary>
+        /// <summary>Counts the delivered packets: before each wait, and at the end.</summary>
         public void CountDelivered()
         {
             if (_streamPackets == 0) return;
-            endpoint.Telemetry.Delivered(_tags ??= endpoint.Telemetry.TagsOf(plan.DataSource, _stream), _streamPackets, plan.IsEssentials);
+            plan.CountDelivered(endpoint.Telemetry, _tags ??= endpoint.Telemetry.TagsOf(plan.Details.DataSource, _stream), _streamPackets);
             _streamPackets = 0;
         }
 
@@ -298,8 +303,8 @@ internal sealed class PacketReaderEndpoint(
             var size = record.Value?.Length ?? 0;
             var tooLarge = size > endpoint.Limits.PacketBytesMax;
             endpoint.Telemetry.Skipped(tooLarge ? "too large" : "not a packet");
-            if (tooLarge) endpoint.Logger.PacketTooLarge(plan.DataSource, source.Topic, source.Partition, record.Offset, size, endpoint.Limits.PacketBytesMax);
-            else if (!_warned) endpoint.Logger.NotAPacket(plan.DataSource, source.Topic, source.Partition, record.Offset);
+            if (tooLarge) endpoint.Logger.PacketTooLarge(plan.Details.DataSource, source.Topic, source.Partition, record.Offset, size, endpoint.Limits.PacketBytesMax);
+            else if (!_warned) endpoint.Logger.NotAPacket(plan.Details.DataSource, source.Topic, source.Partition, record.Offset);
             _warned |= !tooLarge;
         }
     }

@@ -8,7 +8,7 @@ using MA.Streaming.Core.Broker;
 namespace MA.Streaming.Core.Packets;
 
 /// <summary>The response that a read is filling.</summary>
-/// <typeparam name="T">What its transport takes.</typeparam>
+/// <typeparam name="T">The form that its transport takes.</typeparam>
 internal interface IResponse<out T>
 {
     /// <summary>The packets in it.</summary>
@@ -17,10 +17,10 @@ internal interface IResponse<out T>
     /// <summary>Adds a packet as it stands in the log; keeps nothing of the record's memory. False: these bytes are no packet.</summary>
     bool TryAdd(ReadOnlySpan<byte> packet, string stream, in Record record, int partition);
 
-    /// <summary>What is to be written; the next packet begins a new response.</summary>
+    /// <summary>The response to write; the next packet begins a new one.</summary>
     T Take();
 
-    /// <summary>What was taken has been written, and nobody looks at it any more.</summary>
+    /// <summary>The taken response has been written: its memory may be used again.</summary>
     void Written();
 }
 
@@ -70,7 +70,7 @@ internal sealed class ResponseMessage<T>(Func<T, RepeatedField<PacketResponse>> 
 
 /// <summary>
 /// A response of any of the three reads as bytes, for transports that send bytes: packets go from the log to the wire as they were
-/// written, without ever being objects. What it encodes is what protobuf would.
+/// written, without being parsed. The bytes are those that protobuf would write.
 /// </summary>
 internal sealed class EncodedResponse : IResponse<EncodedResponse>
 {
@@ -94,7 +94,7 @@ internal sealed class EncodedResponse : IResponse<EncodedResponse>
 
     public int Count { get; private set; }
 
-    /// <summary>What was taken, encoded; until <see cref="Written"/>.</summary>
+    /// <summary>The taken response, encoded; until <see cref="Written"/>.</summary>
     public ReadOnlySpan<byte> Bytes => _buffer.AsSpan(0, _length);
 
     public bool TryAdd(ReadOnlySpan<byte> packet, string stream, in Record record, int partition)

@@ -4,8 +4,8 @@ using MA.Streaming.API;
 
 namespace MA.Streaming.Core.Packets;
 
-/// <summary>A WriteDataPacketsRequest as bytes, for transports that receive bytes: its packets go from the wire to the log as they came,
-/// without ever being objects.</summary>
+/// <summary>A WriteDataPacketsRequest as bytes, for transports that receive bytes: its packets go from the wire to the log without being
+/// parsed into messages.</summary>
 internal sealed class EncodedRequest
 {
     private readonly int _length;
@@ -19,11 +19,11 @@ internal sealed class EncodedRequest
         payload.CopyTo(_buffer);
     }
 
-    /// <summary>The request, until <see cref="Taken"/>.</summary>
+    /// <summary>The request, until <see cref="Return"/>.</summary>
     public ReadOnlyMemory<byte> Bytes => _buffer.AsMemory(0, _length);
 
-    /// <summary>Nobody looks at it any more.</summary>
-    public void Taken()
+    /// <summary>Gives the memory back; <see cref="Bytes"/> is empty afterwards.</summary>
+    public void Return()
     {
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = [];
@@ -71,7 +71,7 @@ internal readonly ref struct DetailView
     public bool IsEssential { get; }
 
     /// <summary>Reads the next packet of a request. False for anything but the known fields, each at most once, written as protobuf writes
-    /// them: what else it may be, only protobuf's parser can say.</summary>
+    /// them: everything else needs protobuf's parser.</summary>
     public static bool TryRead(scoped ref WireReader request, out DetailView detail)
     {
         detail = default;

@@ -2,18 +2,20 @@ using Grpc.Core;
 using MA.Streaming.API;
 using MA.Streaming.Core.Configs;
 using MA.Streaming.Core.Internal;
+using MA.Streaming.Core.Records;
 
 namespace MA.Streaming.Core.Packets;
 
-/// <summary>The packet writer service: an answer means that what it answers for is durable.</summary>
-internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls, StreamingApiLimits limits)
+/// <summary>The packet writer service: it answers a packet only when that is durable.</summary>
+internal sealed class PacketWriterEndpoint(
+    PacketEncoder encoder, PacketAppender appender, EngineRecords records, OpenCalls calls, StreamingApiLimits limits)
     : PacketWriterService.PacketWriterServiceBase
 {
     /// <inheritdoc/>
     public override async Task<WriteDataPacketResponse> WriteDataPacket(WriteDataPacketRequest request, ServerCallContext context)
     {
         using var call = calls.Enter();
-        await writer.WriteAsync(writer.Prepare(request.Detail), context.CancellationToken).ConfigureAwait(false);
+        await appender.WriteAsync(encoder.Prepare(request.Detail), context.CancellationToken).ConfigureAwait(false);
         return new WriteDataPacketResponse();
     }
 
@@ -28,7 +30,7 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             (request, window) =>
             {
                 Prepare(request, packets);
-                writer.Append(packets, window);
+                appender.Append(packets, window);
             }).ConfigureAwait(false);
         return new WriteDataPacketsResponse();
     }
@@ -43,9 +45,9 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             (request, window) =>
             {
                 packets.Clear();
-                if (!writer.TryPrepare(request.Bytes, packets)) Prepare(WriteDataPacketsRequest.Parser.ParseFrom(request.Bytes.Span), packets);
-                request.Taken();
-                writer.Append(packets, window);
+                if (!encoder.TryPrepare(request.Bytes, packets)) Prepare(WriteDataPacketsRequest.Parser.ParseFrom(request.Bytes.Span), packets);
+                request.Return();
+                appender.Append(packets, window);
             }).ConfigureAwait(false);
         return new WriteDataPacketsResponse();
     }
@@ -54,8 +56,8 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
     public override async Task<WriteInfoPacketResponse> WriteInfoPacket(WriteInfoPacketRequest request, ServerCallContext context)
     {
         using var call = calls.Enter();
-        var record = writer.PrepareInfo(request.Message, request.Type, out var topic);
-        await writer.WriteInfoAsync(topic, record, context.CancellationToken).ConfigureAwait(false);
+        var record = records.PrepareInfo(request.Message, request.Type, out var topic);
+        await records.WriteInfoAsync(topic, record, context.CancellationToken).ConfigureAwait(false);
         return new WriteInfoPacketResponse();
     }
 
@@ -68,8 +70,8 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             context,
             (request, window) =>
             {
-                var record = writer.PrepareInfo(request.Message, request.Type, out var topic);
-                window.Add(new ValueTask(writer.AppendInfoAsync(topic, record)), record.Bytes);
+                var record = records.PrepareInfo(request.Message, request.Type, out var topic);
+                window.Add(new ValueTask(records.AppendInfoAsync(topic, record)), record.Bytes);
             }).ConfigureAwait(false);
         return new WriteInfoPacketsResponse();
     }
@@ -82,7 +84,7 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
         {
             try
             {
-                packets.Add(writer.Prepare(request.Details[i]));
+                packets.Add(encoder.Prepare(request.Details[i]));
             }
             catch (RpcException exception) when (exception.StatusCode == StatusCode.InvalidArgument)
             {
@@ -91,7 +93,7 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
         }
     }
 
-    // What was received is written, however the stream ends; the answer, or the trailer of the error, says how much of it is durable.
+    // Writes every received packet, however the stream ends. The answer, or the trailer of the error, says how many packets are durable.
     private async Task WriteStreamAsync<T>(IAsyncStreamReader<T> requests, ServerCallContext context, Action<T, WriteWindow> append)
     {
         using var call = calls.Enter();
@@ -116,7 +118,7 @@ internal sealed class PacketWriterEndpoint(PacketWriter writer, OpenCalls calls,
             }
             catch (RpcException earlier)
             {
-                failure = earlier; // An append before the end failed: that is the reason to give.
+                failure = earlier; // An append failed before the stream did: its failure is the reason.
             }
 
             if (failure is OperationCanceledException && calls.Draining.IsCancellationRequested) failure = Errors.ShuttingDown();

@@ -6,7 +6,7 @@ namespace MA.Streaming.Core.Packets;
 /// </summary>
 internal sealed class WriteWindow(int bytesMax)
 {
-    /// <summary>What an append on its way costs beside its bytes, so that packets without any are bounded too.</summary>
+    /// <summary>The cost of an append on its way beside its bytes, so that packets without bytes are bounded too.</summary>
     private const int OverheadBytes = 128;
 
     private readonly Queue<(Task Append, int Bytes)> _open = new();
@@ -29,7 +29,7 @@ internal sealed class WriteWindow(int bytesMax)
         _bytes += bytes + OverheadBytes;
     }
 
-    /// <summary>Settles what is done, and waits while more bytes than allowed are on their way. Throws the first failure, after the
+    /// <summary>Settles the appends that have ended, and waits while more bytes than allowed are on their way. Throws the first failure, after the
     /// last append has ended.</summary>
     public ValueTask MakeRoomAsync(CancellationToken cancellationToken) => _open.Count == 0 ? default : SettleAsync(bytesMax, cancellationToken);
 
