@@ -92,7 +92,9 @@ public sealed class ClientRegistrationTests
         await using var track = await StartAsync(broker, limit.Token);
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
         {
-            ["Track:Address"] = track.Address, ["Track:Connection:ConnectTimeout"] = "00:00:02", ["Rig:Address"] = "rig",
+            ["Track:Address"] = track.Address,
+            ["Track:Connection:ConnectTimeout"] = "00:00:02",
+            ["Rig:Address"] = "rig",
         }).Build();
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         builder.Services.AddStreamingApiClient("track");

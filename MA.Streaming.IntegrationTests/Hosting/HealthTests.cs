@@ -1,7 +1,7 @@
 using System.Net;
 using Grpc.Core;
-using MA.Streaming.Broker.Embedded;
 using Grpc.Health.V1;
+using MA.Streaming.Broker.Embedded;
 using MA.Streaming.Core.Broker;
 using MA.Streaming.TestSupport;
 using NUnit.Framework;

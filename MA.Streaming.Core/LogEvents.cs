@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Core;
 
 /// <summary>Every log event of the engine, numbered in blocks of 100 a folder.</summary>
-internal static partial class Log
+internal static partial class LogEvents
 {
     // 100: start, stop, configuration
 

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 namespace MA.Streaming.Tool;
 
 /// <summary>The log events of the program.</summary>
-internal static partial class Log
+internal static partial class LogEvents
 {
     [LoggerMessage(EventId = 1300, Level = LogLevel.Information, Message = "Packets are kept in {Broker}")]
     public static partial void BrokerInForce(this ILogger logger, string broker);
