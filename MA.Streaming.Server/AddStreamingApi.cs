@@ -28,7 +28,7 @@ public static class StreamingApiServiceCollectionExtensions
         AddStreamingApi(services, Options.Options.DefaultName, configuration, configure);
 
     /// <summary>
-    /// A Stream API server beside others of the host, with ports, a log and settings of its own. Its settings are the
+    /// A Stream API server beside others of the host, with its own ports, log and settings. Its settings are the
     /// <see cref="StreamingApiServerOptions"/> of this name; the server is the <see cref="StreamingApiServer"/> with this key, its health
     /// check <c>stream-api-NAME</c>.
     /// </summary>

@@ -108,7 +108,7 @@ public sealed class StreamingApiServerOptions
         return options;
     }
 
-    /// <summary>Takes the settings of a configuration; what only a server has stays as it is.</summary>
+    /// <summary>Takes the settings of a configuration; settings that only a server has stay as they are.</summary>
     internal void Take(IStreamingApiConfiguration configuration)
     {
         var own = configuration as StreamingApiConfiguration ?? new StreamingApiConfiguration();

@@ -14,7 +14,6 @@ namespace MA.Streaming.IntegrationTests.Hosting;
 [Parallelizable(ParallelScope.Self)]
 internal sealed class HealthTests
 {
-    private readonly MemoryBroker _inner = new();
     private GatedBroker _broker = null!;
     private NetworkServer _server = null!;
     private CancellationTokenSource _limit = null!;
@@ -25,7 +24,7 @@ internal sealed class HealthTests
     public async Task Start()
     {
         _limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        _broker = new GatedBroker(_inner);
+        _broker = new GatedBroker(new MemoryBroker());
         _server = await NetworkServer.StartAsync(Limit, options => options.Broker = _broker);
     }
 
@@ -36,9 +35,6 @@ internal sealed class HealthTests
         await _broker.DisposeAsync();
         _limit.Dispose();
     }
-
-    [OneTimeTearDown]
-    public async Task StopBroker() => await _inner.DisposeAsync();
 
     [TestCase("")]
     [TestCase("ma.streaming.api.v1.PacketReaderService")]

@@ -240,7 +240,7 @@ internal sealed class HostTests
         Assert.That(log.Categories, Is.SupersetOf(new[]
         {
             "MA.Streaming.Hosting.StreamingApiServer", "MA.Streaming.Core.StreamApi", "MA.Streaming.Core.Sessions.SessionCatalog",
-            "MA.Streaming.Core.Packets.PacketReader", "MA.Streaming.Broker.Embedded.EmbeddedBroker",
+            "MA.Streaming.Core.Packets.ReadLoop", "MA.Streaming.Broker.Embedded.EmbeddedBroker",
         }));
         Assert.That(log.Categories, Has.None.EqualTo("MA.Streaming").And.None.EqualTo("MA.Streaming.Server"));
     }

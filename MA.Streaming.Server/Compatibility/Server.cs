@@ -127,7 +127,7 @@ namespace MA.Streaming.Proto.ServerComponent
             };
         }
 
-        // The server tries until the broker answers; what the checker says goes into the log.
+        // The server tries until the broker answers; the answer of the checker goes into the log.
         private async Task AskForKafkaAsync()
         {
             var url = streamingApiConfiguration.BrokerUrl;
