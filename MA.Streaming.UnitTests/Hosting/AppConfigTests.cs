@@ -135,7 +135,7 @@ internal sealed class AppConfigTests
         {
             foreach (var key in table.Keys)
             {
-                var value = key switch { "CommitPolicy" => "\"Written\"", "Properties" or "TopicConfiguration" => "{ \"a\": \"b\" }", _ => "\"7\"" };
+                var value = key switch { "CommitPolicy" => "\"Written\"", "TrustClock" => "true", "HealAfterFault" => "false", "Properties" or "TopicConfiguration" => "{ \"a\": \"b\" }", _ => "\"7\"" };
                 var read = pick(Read($$"""{ "{{group}}": { "{{key}}": {{value}} } }"""));
                 var changed = typeof(T).GetProperties().Where(p => p.SetMethod is { IsStatic: false } && !Equals(p.GetValue(read), p.GetValue(defaults)));
                 Assert.That(changed.Select(p => p.Name), Is.EqualTo(new[] { key }), $"{group}.{key}");
