@@ -74,8 +74,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     public void Heal()
     {
         var file = _failed!;
-        if (!file.IsForgotten) _count--;
-        file.IsForgotten = true;
+        if (file.IsCounted) _count--;
+        file.IsCounted = false;
 
         // It was the newest use; until the next one begins there is none that must be there.
         _newestUse = Meta.NoUse;
@@ -165,13 +165,14 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         var needed = new List<(string Name, JournalHead Head, bool IsWhole, JournalFile File)>();
         var strays = new List<JournalStray>();
         _nextNumber = Math.Max(firstNeeded, meta.NewestUse + 1);
+        var there = 0;
         var head = new byte[FileHead.Bytes];
         foreach (var name in files.List("").Where(name => name.StartsWith("journal-", StringComparison.Ordinal)).Order(StringComparer.Ordinal))
         {
             if (!int.TryParse(name.AsSpan("journal-".Length), NumberStyles.None, CultureInfo.InvariantCulture, out var slot)) continue;
             if (files.Open(name, create: false) is not { } file) continue;
             _lastSlot = Math.Max(_lastSlot, slot);
-            _count++;
+            there++;
             var length = (int)Math.Min(file.Length, int.MaxValue);
             var filled = head.AsSpan(0, file.Read(0, head));
             if (!JournalHead.TryRead(filled, out var use))
@@ -188,7 +189,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
                 continue;
             }
 
-            var used = new JournalFile(file, name) { Filled = length };
+            var used = new JournalFile(file, name) { Filled = length, IsCounted = true };
+            _count++;
             _free.Push(used);
             _nextNumber = Math.Max(_nextNumber, use.Number + 1);
             _newestUse = Math.Max(_newestUse, use.Number);
@@ -198,11 +200,11 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         if (meta.CountsJournal)
         {
             // A file beyond those that meta counts never had a group: the write of its first head failed.
-            if (meta.JournalFiles <= _count - strays.Count && meta.NewestUse <= _newestUse)
+            if (meta.JournalFiles <= _count && meta.NewestUse <= _newestUse)
                 strays = [.. strays.Select(stray => stray with { Loss = null })];
-            else if (_count < meta.JournalFiles)
-                strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {_count} are there: what the others held is lost"));
-            else if (_newestUse < meta.NewestUse && strays.Count == 0)
+            else if (there < meta.JournalFiles)
+                strays.Add(new JournalStray(Gone, $"{meta.JournalFiles} journal files were used and {there} are there: what the others held is lost"));
+            else if (strays.Count == 0)
                 strays.Add(new JournalStray(Gone, $"the newest use of a journal file was {meta.NewestUse} and the newest there is {_newestUse}: what it held is lost"));
         }
 
@@ -226,7 +228,6 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
     {
         if (strays.Count == 0) return;
         var unreadable = strays.Where(stray => stray.Name != Gone).ToArray();
-        _count -= unreadable.Length;
         declare(_count, _newestUse);
         foreach (var stray in unreadable) files.Delete(stray.Name);
     }
@@ -310,7 +311,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         file.File.Write(0, head[..FileHead.SectorBytes]);
         file.File.Write(FileHead.SectorBytes, head[FileHead.SectorBytes..]);
         Flush(file);
-        _newestUse = file.Number;
+        if (!file.IsCounted) _count++;
+        (file.IsCounted, _newestUse) = (true, file.Number);
         declare(_count, _newestUse);
     }
 
@@ -337,7 +339,6 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         }
 
         _lastSlot++;
-        _count++;
         return file;
     }
 
@@ -373,8 +374,8 @@ internal sealed class Journal(ILogFiles files, int fileBytes, int zerosBytes, Co
         /// <summary>A flush of it failed: it is never written again.</summary>
         public bool IsFailed { get; set; }
 
-        /// <summary>It no longer counts among the files that must be there.</summary>
-        public bool IsForgotten { get; set; }
+        /// <summary>It counts among the files that must be there: its head was durable at least once.</summary>
+        public bool IsCounted { get; set; }
 
         public ulong Id { get; set; }
 
