@@ -150,9 +150,14 @@ internal sealed partial class Log
             var partition = topic.Partitions[header.Partition];
             lostBefore[partition] = lost;
 
-            // Also that of a record that was trimmed: no later record is older.
+            // Also that of a record that was trimmed: no later record is older. The next checkpoint keeps it.
             partition.NextTimestamp = Math.Max(partition.NextTimestamp, header.Timestamp);
-            if (header.Offset < partition.High) continue;
+            if (header.Offset < partition.High)
+            {
+                partition.DrainedTimestamp = Math.Max(partition.DrainedTimestamp, header.Timestamp);
+                continue;
+            }
+
             LogPosition? none = null;
             if (header.Offset > partition.High) Skip(partition, header.Offset);
             Apply(partition, record, header.Sequence, ref none);
