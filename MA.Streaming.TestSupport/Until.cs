@@ -88,7 +88,7 @@ public static class Until
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(seconds));
 
-        // What is asked may itself hang.
+        // The question itself may hang.
         await wait(limit.Token).WithDeadline(seconds + 1, what);
     }
 }

@@ -245,7 +245,7 @@ internal sealed class HostTests
         Assert.That(log.Categories, Has.None.EqualTo("MA.Streaming").And.None.EqualTo("MA.Streaming.Server"));
     }
 
-    // What the application says of the mapping, for instance who may call, holds for every endpoint.
+    // A convention of the application, for instance an authorization rule, reaches every endpoint.
     [TestCase(true, 5)]
     [TestCase(false, 2)]
     public async Task MapStreamingApi_Conventions_CoverAllThatItMaps(bool healthAndReflection, int servicesLeast)

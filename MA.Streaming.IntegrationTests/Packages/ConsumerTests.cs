@@ -18,7 +18,7 @@ internal sealed class ConsumerTests
     [OneTimeSetUp]
     public async Task Build()
     {
-        // What this run has built. The program is packed by PublishedPackageTests: its packages need builds of their own.
+        // The libraries that this run has built. The program is packed by PublishedPackageTests: its packages need builds of their own.
         foreach (var project in PackageFeed.PackableProjects.Where(project => !project.EndsWith("Tool.csproj", StringComparison.Ordinal)))
             await _feed.PackAsync(project, ["--no-build", "-c", ToolProcess.Configuration], _limit.Token);
         _project = _feed.Project("Customer", "MA.Streaming.Proto.Client.Local", QuickStart.Local, "<TreatWarningsAsErrors>true</TreatWarningsAsErrors>");

@@ -10,7 +10,7 @@ using NUnit.Framework;
 namespace MA.Streaming.IntegrationTests.Packages;
 
 /// <summary>
-/// What takes compilers and minutes: all packages as a release makes them, the program compiled ahead and installed, and programs that
+/// The tests that need compilers and minutes: all packages as a release makes them, the program compiled ahead and installed, and programs that
 /// are native as a whole. It builds apart from the tree's own output, so it disturbs no other test.
 /// </summary>
 [Category("Packages")]

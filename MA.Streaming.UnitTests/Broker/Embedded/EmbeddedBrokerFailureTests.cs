@@ -113,7 +113,7 @@ public sealed class EmbeddedBrokerFailureTests : IDisposable
         _disk.Fault = null;
         await Until.TrueAsync(async () =>
         {
-            // What is due by then is tried again.
+            // The log tries again when this time is due.
             _clock.Advance(TimeSpan.FromMilliseconds(100));
             if (appends[^1].Append.IsCompletedSuccessfully && (await broker.CheckAsync(None)).IsHealthy) return true;
             if (appends[^1].Append.IsCompleted) appends.Add(($"after {appends.Count}", AppendAsync(broker, $"after {appends.Count}")));
